@@ -1,0 +1,72 @@
+package checkpoint
+
+import "fmt"
+
+// Type is the storage format of a tensor's elements. The numbers are those of
+// the GGUF specification, so a Type can be read from a file as it stands.
+type Type uint32
+
+// The storage formats that can be read.
+const (
+	F32    Type = 0
+	F16    Type = 1
+	Q4_0   Type = 2
+	Q4_1   Type = 3
+	Q5_0   Type = 6
+	Q5_1   Type = 7
+	Q8_0   Type = 8
+	Q2_K   Type = 10
+	Q3_K   Type = 11
+	Q4_K   Type = 12
+	Q5_K   Type = 13
+	Q6_K   Type = 14
+	IQ4_NL Type = 20
+	IQ4_XS Type = 23
+	BF16   Type = 30
+	MXFP4  Type = 39
+)
+
+// layout says how a format packs its elements: Block elements in Bytes bytes.
+type layout struct {
+	name         string
+	block, bytes int
+}
+
+var layouts = map[Type]layout{
+	F32:    {"F32", 1, 4},
+	F16:    {"F16", 1, 2},
+	BF16:   {"BF16", 1, 2},
+	Q4_0:   {"Q4_0", 32, 18},
+	Q4_1:   {"Q4_1", 32, 20},
+	Q5_0:   {"Q5_0", 32, 22},
+	Q5_1:   {"Q5_1", 32, 24},
+	Q8_0:   {"Q8_0", 32, 34},
+	Q2_K:   {"Q2_K", 256, 84},
+	Q3_K:   {"Q3_K", 256, 110},
+	Q4_K:   {"Q4_K", 256, 144},
+	Q5_K:   {"Q5_K", 256, 176},
+	Q6_K:   {"Q6_K", 256, 210},
+	IQ4_NL: {"IQ4_NL", 32, 18},
+	IQ4_XS: {"IQ4_XS", 256, 136},
+	MXFP4:  {"MXFP4", 32, 17},
+}
+
+// Known reports whether t is a format this package can read.
+func (t Type) Known() bool { _, ok := layouts[t]; return ok }
+
+// Block is the number of elements packed together: 1 for float formats.
+func (t Type) Block() int { return layouts[t].block }
+
+// BlockBytes is the number of bytes one block takes.
+func (t Type) BlockBytes() int { return layouts[t].bytes }
+
+// Quantised reports whether elements share scales in blocks.
+func (t Type) Quantised() bool { return layouts[t].block > 1 }
+
+// String is the format's name as llama.cpp spells it: "Q4_K".
+func (t Type) String() string {
+	if l, ok := layouts[t]; ok {
+		return l.name
+	}
+	return fmt.Sprintf("type(%d)", uint32(t))
+}
