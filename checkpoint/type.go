@@ -70,3 +70,19 @@ func (t Type) String() string {
 	}
 	return fmt.Sprintf("type(%d)", uint32(t))
 }
+
+// otherNames are formats of the GGUF specification that cannot be read, so
+// that a message can call them by name.
+var otherNames = map[Type]string{
+	4: "Q4_2", 5: "Q4_3", 9: "Q8_1", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS",
+	19: "IQ1_S", 21: "IQ3_S", 22: "IQ2_S", 24: "I8", 25: "I16", 26: "I32", 27: "I64",
+	28: "F64", 29: "IQ1_M", 34: "TQ1_0", 35: "TQ2_0",
+}
+
+// otherName is " (IQ1_S)" for such a format, else empty.
+func otherName(t Type) string {
+	if name, ok := otherNames[t]; ok {
+		return " (" + name + ")"
+	}
+	return ""
+}

@@ -1,0 +1,2 @@
+// Package checkpoint reads model files: names to arrays, nothing more.
+package checkpoint

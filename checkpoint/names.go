@@ -1,0 +1,90 @@
+package checkpoint
+
+import "strings"
+
+// Canonical names are those of Hugging Face's text models without the prefix
+// that says where in a larger model the decoder hangs. In the tables N stands
+// for a layer's number.
+
+// ggufNames maps the names llama.cpp gives to canonical ones.
+var ggufNames = map[string]string{
+	"token_embd.weight":                "embed_tokens.weight",
+	"output_norm.weight":               "norm.weight",
+	"output.weight":                    "lm_head.weight",
+	"blk.N.attn_norm.weight":           "layers.N.input_layernorm.weight",
+	"blk.N.attn_q.weight":              "layers.N.self_attn.q_proj.weight",
+	"blk.N.attn_k.weight":              "layers.N.self_attn.k_proj.weight",
+	"blk.N.attn_v.weight":              "layers.N.self_attn.v_proj.weight",
+	"blk.N.attn_output.weight":         "layers.N.self_attn.o_proj.weight",
+	"blk.N.attn_q_norm.weight":         "layers.N.self_attn.q_norm.weight",
+	"blk.N.attn_k_norm.weight":         "layers.N.self_attn.k_norm.weight",
+	"blk.N.post_attention_norm.weight": "layers.N.post_attention_layernorm.weight",
+	"blk.N.ffn_norm.weight":            "layers.N.pre_feedforward_layernorm.weight",
+	"blk.N.ffn_gate.weight":            "layers.N.mlp.gate_proj.weight",
+	"blk.N.ffn_up.weight":              "layers.N.mlp.up_proj.weight",
+	"blk.N.ffn_down.weight":            "layers.N.mlp.down_proj.weight",
+	"blk.N.post_ffw_norm.weight":       "layers.N.post_feedforward_layernorm.weight",
+}
+
+// ggufOverrides holds what an architecture calls differently. Gemma 1 has one
+// norm before its feed-forward, which Hugging Face names after the attention.
+var ggufOverrides = map[string]map[string]string{
+	"gemma": {"blk.N.ffn_norm.weight": "layers.N.post_attention_layernorm.weight"},
+}
+
+// prefixes are the places a decoder hangs at in Hugging Face files, longest
+// first: text models, and both generations of multimodal ones.
+var prefixes = []string{"language_model.model.", "model.language_model.", "language_model.", "model."}
+
+// canonicalSet holds the canonical names, numbers replaced by N.
+var canonicalSet = func() map[string]bool {
+	set := map[string]bool{}
+	for _, name := range ggufNames {
+		set[name] = true
+	}
+	return set
+}()
+
+// canonicalGGUF is the canonical form of a GGUF name of the given
+// general.architecture. Unknown names stay as they are.
+func canonicalGGUF(arch, name string) string {
+	pattern, number := splitNumber(name)
+	to, ok := ggufOverrides[arch][pattern]
+	if !ok {
+		to, ok = ggufNames[pattern]
+	}
+	if !ok {
+		return name
+	}
+	return strings.Replace(to, ".N.", "."+number+".", 1)
+}
+
+// canonicalHF strips a known prefix when what remains is a canonical name.
+func canonicalHF(name string) string {
+	for _, p := range prefixes {
+		rest, ok := strings.CutPrefix(name, p)
+		if !ok {
+			continue
+		}
+		if pattern, _ := splitNumber(rest); canonicalSet[pattern] {
+			return rest
+		}
+	}
+	return name
+}
+
+// splitNumber replaces a name's first all-digit part by N and returns it:
+// "blk.12.attn_q.weight" gives "blk.N.attn_q.weight" and "12".
+func splitNumber(name string) (pattern, number string) {
+	for at := 0; ; {
+		dot := strings.IndexByte(name[at:], '.')
+		if dot < 0 {
+			return name, ""
+		}
+		part := name[at : at+dot]
+		if part != "" && strings.Trim(part, "0123456789") == "" {
+			return name[:at] + "N" + name[at+dot:], part
+		}
+		at += dot + 1
+	}
+}
