@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -15,6 +16,7 @@ const (
 	maxNameBytes = 1 << 10
 	maxKeys      = 1 << 16
 	maxTensors   = 1 << 20
+	minAlignment = 8 // below it, data would not be aligned for its elements
 	maxAlignment = 1 << 20
 	maxText      = 1 << 28
 )
@@ -106,14 +108,14 @@ func readValue(c *cursor) value {
 	typ := valueType(c.u32("type"))
 	switch {
 	case typ == typeString:
-		return value{typ: typ, n: 1, raw: c.str(maxText, "value")}
+		return value{typ: typ, n: 1, from: at + 4, raw: c.str(maxText, "value")}
 	case typ == typeArray:
 		return readArray(c)
 	case typ >= valueTypes:
 		c.fail(at, "type", "%d is not a metadata type; 0 to %d are", typ, valueTypes-1)
 		return value{}
 	}
-	v := value{typ: typ, n: 1, raw: c.take(valueBytes[typ], "value")}
+	v := value{typ: typ, n: 1, from: at + 4, raw: c.take(valueBytes[typ], "value")}
 	checkBools(c, v)
 	return v
 }
@@ -140,7 +142,7 @@ func readArray(c *cursor) value {
 		c.fail(at, "array length", "%d elements pass the end of the file", n)
 		return value{}
 	}
-	v := value{typ: typ, array: true, n: int(n)}
+	v := value{typ: typ, array: true, n: int(n), from: c.at}
 	if typ == typeString {
 		v.raw = c.strings(n, "value")
 	} else {
@@ -169,13 +171,16 @@ func alignment(c *cursor, m *Metadata) uint64 {
 	if !ok {
 		return usual
 	}
-	// Below 8, data would not be aligned for the elements it holds.
 	align, ok := m.Uint(key)
-	if !ok || align < 8 || align > maxAlignment || bits.OnesCount64(align) != 1 {
-		at := cap(c.data) - cap(v.raw)
-		c.fail(at, key, "%v; a power of two from 8 to %d is needed", m.Any(key), maxAlignment)
+	if !ok || !validAlignment(align) {
+		c.fail(v.from, "metadata entry "+strconv.Quote(key)+" value", "a power of two from %d to %d is needed", minAlignment, maxAlignment)
+		return usual
 	}
 	return align
+}
+
+func validAlignment(n uint64) bool {
+	return n >= minAlignment && n <= maxAlignment && bits.OnesCount64(n) == 1
 }
 
 // readInfos reads the tensor table; offsets stay relative to the data part.
@@ -276,7 +281,7 @@ func place(c *cursor, infos []storedTensor, align uint64) {
 	if c.err != nil {
 		return
 	}
-	base := (uint64(c.at) + align - 1) / align * align
+	base := uint64(c.at) + padding(uint64(c.at), align)
 	for i := range infos {
 		t := &infos[i]
 		c.enter("tensor", uint64(i))
@@ -317,8 +322,10 @@ func checkOverlap(c *cursor, infos []storedTensor) {
 // readable lists the formats for messages.
 func readable() string {
 	var names []string
-	for t := range layouts {
-		names = append(names, t.String())
+	for _, l := range layouts {
+		if l.block > 0 {
+			names = append(names, l.name)
+		}
 	}
 	slices.Sort(names)
 	return strings.Join(names, ", ")

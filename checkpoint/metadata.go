@@ -39,6 +39,7 @@ type value struct {
 	typ   valueType
 	array bool
 	n     int // elements of an array; 1 for a scalar
+	from  int // offset in the file
 	raw   []byte
 }
 

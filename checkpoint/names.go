@@ -32,18 +32,20 @@ var ggufOverrides = map[string]map[string]string{
 	"gemma": {"blk.N.ffn_norm.weight": "layers.N.post_attention_layernorm.weight"},
 }
 
+// ggufNamesBack is the inverse of ggufNames.
+var ggufNamesBack = inverse(ggufNames)
+
+func inverse(names map[string]string) map[string]string {
+	back := make(map[string]string, len(names))
+	for from, to := range names {
+		back[to] = from
+	}
+	return back
+}
+
 // prefixes are the places a decoder hangs at in Hugging Face files, longest
 // first: text models, and both generations of multimodal ones.
 var prefixes = []string{"language_model.model.", "model.language_model.", "language_model.", "model."}
-
-// canonicalSet holds the canonical names, numbers replaced by N.
-var canonicalSet = func() map[string]bool {
-	set := map[string]bool{}
-	for _, name := range ggufNames {
-		set[name] = true
-	}
-	return set
-}()
 
 // canonicalGGUF is the canonical form of a GGUF name of the given
 // general.architecture. Unknown names stay as they are.
@@ -59,6 +61,19 @@ func canonicalGGUF(arch, name string) string {
 	return strings.Replace(to, ".N.", "."+number+".", 1)
 }
 
+// ggufName is what llama.cpp calls the tensor with a canonical name.
+func ggufName(arch, name string) string {
+	pattern, number := splitNumber(name)
+	from, ok := inverse(ggufOverrides[arch])[pattern]
+	if !ok {
+		from, ok = ggufNamesBack[pattern]
+	}
+	if !ok {
+		return name
+	}
+	return strings.Replace(from, ".N.", "."+number+".", 1)
+}
+
 // canonicalHF strips a known prefix when what remains is a canonical name.
 func canonicalHF(name string) string {
 	for _, p := range prefixes {
@@ -66,7 +81,8 @@ func canonicalHF(name string) string {
 		if !ok {
 			continue
 		}
-		if pattern, _ := splitNumber(rest); canonicalSet[pattern] {
+		pattern, _ := splitNumber(rest)
+		if _, known := ggufNamesBack[pattern]; known {
 			return rest
 		}
 	}

@@ -6,7 +6,8 @@ import "fmt"
 // the GGUF specification, so a Type can be read from a file as it stands.
 type Type uint32
 
-// The storage formats that can be read.
+// The storage formats that can be read. dequantize.go and superblock.go give
+// the layout of each.
 const (
 	F32    Type = 0
 	F16    Type = 1
@@ -26,46 +27,56 @@ const (
 	MXFP4  Type = 39
 )
 
-// layout says how a format packs its elements: Block elements in Bytes bytes.
+// layout says how a format packs its elements: block elements in bytes bytes,
+// which unpack turns into floats, any whole number of blocks at a time.
 type layout struct {
 	name         string
 	block, bytes int
+	unpack       func(dst []float32, src []byte)
 }
 
-var layouts = map[Type]layout{
-	F32:    {"F32", 1, 4},
-	F16:    {"F16", 1, 2},
-	BF16:   {"BF16", 1, 2},
-	Q4_0:   {"Q4_0", 32, 18},
-	Q4_1:   {"Q4_1", 32, 20},
-	Q5_0:   {"Q5_0", 32, 22},
-	Q5_1:   {"Q5_1", 32, 24},
-	Q8_0:   {"Q8_0", 32, 34},
-	Q2_K:   {"Q2_K", 256, 84},
-	Q3_K:   {"Q3_K", 256, 110},
-	Q4_K:   {"Q4_K", 256, 144},
-	Q5_K:   {"Q5_K", 256, 176},
-	Q6_K:   {"Q6_K", 256, 210},
-	IQ4_NL: {"IQ4_NL", 32, 18},
-	IQ4_XS: {"IQ4_XS", 256, 136},
-	MXFP4:  {"MXFP4", 32, 17},
+var layouts = [...]layout{
+	F32:    {"F32", 1, 4, unpackF32},
+	F16:    {"F16", 1, 2, unpackF16},
+	BF16:   {"BF16", 1, 2, unpackBF16},
+	Q4_0:   {"Q4_0", 32, 18, unpackQ4_0},
+	Q4_1:   {"Q4_1", 32, 20, unpackQ4_1},
+	Q5_0:   {"Q5_0", 32, 22, unpackQ5_0},
+	Q5_1:   {"Q5_1", 32, 24, unpackQ5_1},
+	Q8_0:   {"Q8_0", 32, 34, unpackQ8_0},
+	Q2_K:   {"Q2_K", 256, 84, unpackQ2_K},
+	Q3_K:   {"Q3_K", 256, 110, unpackQ3_K},
+	Q4_K:   {"Q4_K", 256, 144, unpackQ4_K},
+	Q5_K:   {"Q5_K", 256, 176, unpackQ5_K},
+	Q6_K:   {"Q6_K", 256, 210, unpackQ6_K},
+	IQ4_NL: {"IQ4_NL", 32, 18, unpackIQ4_NL},
+	IQ4_XS: {"IQ4_XS", 256, 136, unpackIQ4_XS},
+	MXFP4:  {"MXFP4", 32, 17, unpackMXFP4},
+}
+
+// layout is the zero layout for a format that cannot be read.
+func (t Type) layout() layout {
+	if int(t) < len(layouts) {
+		return layouts[t]
+	}
+	return layout{}
 }
 
 // Known reports whether t is a format this package can read.
-func (t Type) Known() bool { _, ok := layouts[t]; return ok }
+func (t Type) Known() bool { return t.layout().block > 0 }
 
 // Block is the number of elements packed together: 1 for float formats.
-func (t Type) Block() int { return layouts[t].block }
+func (t Type) Block() int { return t.layout().block }
 
 // BlockBytes is the number of bytes one block takes.
-func (t Type) BlockBytes() int { return layouts[t].bytes }
+func (t Type) BlockBytes() int { return t.layout().bytes }
 
 // Quantised reports whether elements share scales in blocks.
-func (t Type) Quantised() bool { return layouts[t].block > 1 }
+func (t Type) Quantised() bool { return t.layout().block > 1 }
 
 // String is the format's name as llama.cpp spells it: "Q4_K".
 func (t Type) String() string {
-	if l, ok := layouts[t]; ok {
+	if l := t.layout(); l.block > 0 {
 		return l.name
 	}
 	return fmt.Sprintf("type(%d)", uint32(t))
