@@ -54,10 +54,6 @@ func readGGUF(path string, data []byte) (*Metadata, []storedTensor, error) {
 		return nil, nil, c.err
 	}
 	checkOverlap(c, infos)
-	arch, _ := m.String("general.architecture")
-	for i := range infos {
-		infos[i].Name = canonicalGGUF(arch, infos[i].stored)
-	}
 	return m, infos, c.err
 }
 

@@ -54,16 +54,34 @@ var layouts = [...]layout{
 	MXFP4:  {"MXFP4", 32, 17, unpackMXFP4},
 }
 
-// layout is the zero layout for a format that cannot be read.
+// opaqueBase is the first of the numbers, beyond any in GGUF, that stand for
+// what safetensors files can hold and this package cannot read. Such a tensor
+// is listed, and fails when its elements are asked for.
+const opaqueBase Type = 1 << 16
+
+// opaques names those formats; one with 0 bytes has elements narrower than a
+// byte. The last stands for names that are not in the table.
+var opaques = [...]layout{
+	{"BOOL", 1, 1, nil}, {"U8", 1, 1, nil}, {"I8", 1, 1, nil}, {"U16", 1, 2, nil}, {"I16", 1, 2, nil},
+	{"U32", 1, 4, nil}, {"I32", 1, 4, nil}, {"U64", 1, 8, nil}, {"I64", 1, 8, nil}, {"F64", 1, 8, nil},
+	{"C64", 1, 8, nil}, {"F8_E4M3", 1, 1, nil}, {"F8_E5M2", 1, 1, nil}, {"F8_E8M0", 1, 1, nil},
+	{"F8_E4M3FNUZ", 1, 1, nil}, {"F8_E5M2FNUZ", 1, 1, nil},
+	{"F4", 1, 0, nil}, {"F6_E2M3", 1, 0, nil}, {"F6_E3M2", 1, 0, nil}, {"of unknown dtype", 1, 0, nil},
+}
+
+// layout is the zero layout for a number that no table has.
 func (t Type) layout() layout {
-	if int(t) < len(layouts) {
+	switch {
+	case int(t) < len(layouts):
 		return layouts[t]
+	case t >= opaqueBase && t < opaqueBase+Type(len(opaques)):
+		return opaques[t-opaqueBase]
 	}
 	return layout{}
 }
 
 // Known reports whether t is a format this package can read.
-func (t Type) Known() bool { return t.layout().block > 0 }
+func (t Type) Known() bool { return t.layout().unpack != nil }
 
 // Block is the number of elements packed together: 1 for float formats.
 func (t Type) Block() int { return t.layout().block }
