@@ -106,6 +106,8 @@ type Pass interface {
 
 	// End finishes the pass: it commits the caches and releases every tensor.
 	End() error
+	// Discard gives the pass up: the caches stay as they were.
+	Discard()
 }
 
 // Norm is root-mean-square normalisation: x / √(mean(x²) + Eps) · (Weight + Offset).

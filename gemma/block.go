@@ -1,0 +1,85 @@
+package gemma
+
+import (
+	"fmt"
+
+	"lapidary/engine"
+)
+
+// block is one layer with its weights.
+type block struct {
+	name                   string // "layers.3"
+	attend                 engine.Attend
+	q, k, v, o             engine.Weight // [H·C, D], [K·C, D], [K·C, D], [D, H·C]
+	queries, keys          engine.Heads
+	gate, up, down         engine.Weight // [F, D], [F, D], [D, F]
+	activation             engine.Activation
+	preAttend, preFeed     *engine.Norm
+	afterAttend, afterFeed *engine.Norm // nil where the family has two norms a block
+}
+
+// block binds layer i.
+func (b *binder) block(i int, l Layer, c *Config) block {
+	a, name := l.Attention, fmt.Sprintf("layers.%d", i)
+	w := func(part string, shape ...int) engine.Weight { return b.weight(name+"."+part+".weight", shape...) }
+	norm := func(part string, width int) *engine.Norm {
+		return &engine.Norm{Weight: w(part, width), Eps: c.NormEps, Offset: c.NormOffset}
+	}
+	q, kv, d, f := a.Heads*a.HeadSize, a.KVHeads*a.HeadSize, c.Width, l.Feed.Width
+	rope := a.Rope
+	out := block{
+		name: name,
+		attend: engine.Attend{Layer: i, Heads: a.Heads, KVHeads: a.KVHeads, C: a.HeadSize,
+			Window: a.Window, Scale: a.Scale, SoftCap: a.SoftCap},
+		q: w("self_attn.q_proj", q, d), k: w("self_attn.k_proj", kv, d),
+		v: w("self_attn.v_proj", kv, d), o: w("self_attn.o_proj", d, q),
+		queries: engine.Heads{Size: a.HeadSize, Rope: &rope}, keys: engine.Heads{Size: a.HeadSize, Rope: &rope},
+		gate: w("mlp.gate_proj", f, d), up: w("mlp.up_proj", f, d), down: w("mlp.down_proj", d, f),
+		activation: l.Feed.Activation,
+		preAttend:  norm("input_layernorm", d),
+	}
+	if a.QKNorm {
+		out.queries.Norm = norm("self_attn.q_norm", a.HeadSize)
+		out.keys.Norm = norm("self_attn.k_norm", a.HeadSize)
+	}
+	// What Gemma 1 calls post_attention_layernorm is the norm before its
+	// feed-forward; from Gemma 2 on the name means what it says.
+	if l.PostNorms {
+		out.afterAttend = norm("post_attention_layernorm", d)
+		out.preFeed = norm("pre_feedforward_layernorm", d)
+		out.afterFeed = norm("post_feedforward_layernorm", d)
+	} else {
+		out.preFeed = norm("post_attention_layernorm", d)
+	}
+	return out
+}
+
+// forward is one layer over the rows of a pass: x [R, D] → [R, D].
+func (b *block) forward(p engine.Pass, x engine.Tensor, watch *watcher) engine.Tensor {
+	h := b.mix(p, p.Norm(x, *b.preAttend))
+	if b.afterAttend != nil {
+		h = p.Norm(h, *b.afterAttend)
+	}
+	x = p.Add(x, watch.see(p, b.name+".attention", h))
+
+	h = b.feed(p, p.Norm(x, *b.preFeed))
+	if b.afterFeed != nil {
+		h = p.Norm(h, *b.afterFeed)
+	}
+	x = p.Add(x, watch.see(p, b.name+".feed", h))
+	return watch.see(p, b.name, x)
+}
+
+// mix is self-attention: x [R, D] → [R, D].
+func (b *block) mix(p engine.Pass, x engine.Tensor) engine.Tensor {
+	qkv := p.Linear(x, b.q, b.k, b.v) // [R, H·C], [R, K·C], [R, K·C]
+	q, k := p.Heads(qkv[0], b.queries), p.Heads(qkv[1], b.keys)
+	y := p.Attend(q, k, qkv[2], b.attend) // [R, H·C]
+	return p.Linear(y, b.o)[0]
+}
+
+// feed is the gated feed-forward: x [R, D] → [R, D].
+func (b *block) feed(p engine.Pass, x engine.Tensor) engine.Tensor {
+	h := p.Linear(x, b.gate, b.up) // [R, F] twice
+	return p.Linear(p.Gate(h[0], h[1], b.activation), b.down)[0]
+}
