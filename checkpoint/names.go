@@ -50,43 +50,43 @@ var prefixes = []string{"language_model.model.", "model.language_model.", "langu
 // canonicalGGUF is the canonical form of a GGUF name of the given
 // general.architecture. Unknown names stay as they are.
 func canonicalGGUF(arch, name string) string {
-	pattern, number := splitNumber(name)
-	to, ok := ggufOverrides[arch][pattern]
-	if !ok {
-		to, ok = ggufNames[pattern]
-	}
-	if !ok {
-		return name
-	}
-	return strings.Replace(to, ".N.", "."+number+".", 1)
+	canonical, _ := rename(name, ggufOverrides[arch], ggufNames)
+	return canonical
 }
 
 // ggufName is what llama.cpp calls the tensor with a canonical name.
-func ggufName(arch, name string) string {
-	pattern, number := splitNumber(name)
-	from, ok := inverse(ggufOverrides[arch])[pattern]
-	if !ok {
-		from, ok = ggufNamesBack[pattern]
-	}
-	if !ok {
-		return name
-	}
-	return strings.Replace(from, ".N.", "."+number+".", 1)
+func ggufName(arch, canonical string) string {
+	name, _ := rename(canonical, inverse(ggufOverrides[arch]), ggufNamesBack)
+	return name
 }
 
 // canonicalHF strips a known prefix when what remains is a canonical name.
 func canonicalHF(name string) string {
 	for _, p := range prefixes {
-		rest, ok := strings.CutPrefix(name, p)
-		if !ok {
-			continue
-		}
-		pattern, _ := splitNumber(rest)
-		if _, known := ggufNamesBack[pattern]; known {
-			return rest
+		if rest, ok := strings.CutPrefix(name, p); ok {
+			if _, known := rename(rest, ggufNamesBack); known {
+				return rest
+			}
 		}
 	}
 	return name
+}
+
+// rename looks a name up in the first table that has it.
+func rename(name string, tables ...map[string]string) (string, bool) {
+	pattern, number := splitNumber(name)
+	for _, table := range tables {
+		to, ok := table[pattern]
+		if ok && strings.Contains(pattern, ".N.") == (number != "") { // a file may say "blk.N." too
+			return withNumber(to, number), true
+		}
+	}
+	return name, false
+}
+
+// withNumber is the inverse of splitNumber.
+func withNumber(pattern, number string) string {
+	return strings.Replace(pattern, ".N.", "."+number+".", 1)
 }
 
 // splitNumber replaces a name's first all-digit part by N and returns it:

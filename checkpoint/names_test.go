@@ -1,0 +1,71 @@
+package checkpoint
+
+import "testing"
+
+func TestCanonicalGGUF(t *testing.T) {
+	for _, test := range []struct{ arch, name, want string }{
+		{"gemma3", "token_embd.weight", "embed_tokens.weight"},
+		{"gemma3", "output_norm.weight", "norm.weight"},
+		{"gemma3", "output.weight", "lm_head.weight"},
+		{"gemma3", "blk.0.attn_norm.weight", "layers.0.input_layernorm.weight"},
+		{"gemma3", "blk.17.attn_output.weight", "layers.17.self_attn.o_proj.weight"},
+		{"gemma3", "blk.3.attn_k_norm.weight", "layers.3.self_attn.k_norm.weight"},
+		{"gemma3", "blk.3.ffn_norm.weight", "layers.3.pre_feedforward_layernorm.weight"},
+		{"gemma", "blk.3.ffn_norm.weight", "layers.3.post_attention_layernorm.weight"},
+		{"gemma", "blk.3.ffn_up.weight", "layers.3.mlp.up_proj.weight"},
+		{"gemma2", "blk.3.post_attention_norm.weight", "layers.3.post_attention_layernorm.weight"},
+		{"gemma2", "blk.3.post_ffw_norm.weight", "layers.3.post_feedforward_layernorm.weight"},
+		{"gemma3", "blk.x.ffn_up.weight", "blk.x.ffn_up.weight"},
+		{"gemma3", "blk.N.ffn_up.weight", "blk.N.ffn_up.weight"},
+		{"gemma3", "blk.0.ffn_up.bias", "blk.0.ffn_up.bias"},
+		{"gemma3", "v.blk.0.attn_q.weight", "v.blk.0.attn_q.weight"},
+		{"gemma3", "", ""},
+	} {
+		if got := canonicalGGUF(test.arch, test.name); got != test.want {
+			t.Errorf("canonicalGGUF(%q, %q) = %q, want %q", test.arch, test.name, got, test.want)
+		}
+	}
+}
+
+// Every name of the tables goes to GGUF and back, and no two names meet.
+func TestNamesInvert(t *testing.T) {
+	for _, arch := range []string{"gemma", "gemma3"} {
+		seen := map[string]string{}
+		for gguf := range ggufNames {
+			if arch == "gemma" && gguf == "blk.N.post_attention_norm.weight" {
+				continue // Gemma 1 has no such tensor
+			}
+			stored := withNumber(gguf, "12")
+			canonical := canonicalGGUF(arch, stored)
+			if other, twice := seen[canonical]; twice {
+				t.Errorf("%s: %s and %s are both %s", arch, gguf, other, canonical)
+			}
+			seen[canonical] = gguf
+			if back := ggufName(arch, canonical); back != stored {
+				t.Errorf("%s: %s became %s and came back as %s", arch, stored, canonical, back)
+			}
+		}
+	}
+}
+
+func TestCanonicalHF(t *testing.T) {
+	for name, want := range map[string]string{
+		"model.embed_tokens.weight":                                       "embed_tokens.weight",
+		"embed_tokens.weight":                                             "embed_tokens.weight",
+		"lm_head.weight":                                                  "lm_head.weight",
+		"language_model.lm_head.weight":                                   "lm_head.weight",
+		"language_model.model.norm.weight":                                "norm.weight",
+		"model.language_model.norm.weight":                                "norm.weight",
+		"model.layers.25.self_attn.q_proj.weight":                         "layers.25.self_attn.q_proj.weight",
+		"language_model.model.layers.0.mlp.gate_proj.weight":              "layers.0.mlp.gate_proj.weight",
+		"model.language_model.layers.0.post_feedforward_layernorm.weight": "layers.0.post_feedforward_layernorm.weight",
+		"model.vision_tower.norm.weight":                                  "model.vision_tower.norm.weight",
+		"vision_tower.vision_model.encoder.layers.0.mlp.fc1.weight":       "vision_tower.vision_model.encoder.layers.0.mlp.fc1.weight",
+		"model.layers.0.self_attn.rotary_emb.inv_freq":                    "model.layers.0.self_attn.rotary_emb.inv_freq",
+		"model.layers.N.mlp.up_proj.weight":                               "model.layers.N.mlp.up_proj.weight",
+	} {
+		if got := canonicalHF(name); got != want {
+			t.Errorf("canonicalHF(%q) = %q, want %q", name, got, want)
+		}
+	}
+}
