@@ -1,0 +1,78 @@
+package chat
+
+import (
+	"strings"
+
+	"lapidary/tokenizer"
+)
+
+// fake is a vocabulary of one token a byte and a few control tokens.
+type fake struct {
+	controls []string // ids from 256
+	noBOS    bool
+}
+
+func gemma() fake {
+	return fake{controls: []string{"<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>", "<start_of_image>", "<unk>"}}
+}
+
+func (f fake) id(control string) int32 {
+	for i, c := range f.controls {
+		if c == control {
+			return int32(256 + i)
+		}
+	}
+	return -1
+}
+
+func (f fake) Encode(text string) []tokenizer.Token {
+	var out []tokenizer.Token
+	for i := range len(text) {
+		id := int32(text[i])
+		if id >= 0xF0 { // as a vocabulary without bytes of its own would
+			id = f.id("<unk>")
+		}
+		out = append(out, tokenizer.Token{ID: id, From: i, To: i + 1})
+	}
+	return out
+}
+
+func (f fake) EncodeSpecial(text string) []tokenizer.Token {
+	var out []tokenizer.Token
+	for i := 0; i < len(text); {
+		n := 1
+		token := f.Encode(text[i : i+1])[0]
+		for _, c := range f.controls {
+			if strings.HasPrefix(text[i:], c) && len(c) > n {
+				token.ID, n = f.id(c), len(c)
+			}
+		}
+		out = append(out, tokenizer.Token{ID: token.ID, From: i, To: i + n})
+		i += n
+	}
+	return out
+}
+
+func (f fake) Control(id int32) bool { return id >= 256 }
+func (f fake) Piece(id int32) string {
+	if id >= 256 {
+		return f.controls[id-256]
+	}
+	return string(rune(id))
+}
+func (f fake) BOS() int32   { return f.id("<bos>") }
+func (f fake) EOS() []int32 { return []int32{f.id("<eos>")} }
+func (f fake) AddBOS() bool { return !f.noBOS }
+
+// show writes ids with control tokens in ⟨⟩.
+func (f fake) show(ids []int32) string {
+	var b strings.Builder
+	for _, id := range ids {
+		if id < 256 {
+			b.WriteByte(byte(id))
+			continue
+		}
+		b.WriteString("⟨" + strings.Trim(f.Piece(id), "<>") + "⟩")
+	}
+	return b.String()
+}
