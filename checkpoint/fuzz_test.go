@@ -1,9 +1,61 @@
 package checkpoint
 
 import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 )
+
+var update = flag.Bool("update", false, "write the seeds in testdata/fuzz again")
+
+// seeds are small files for the fuzzers to start from; go test reads them
+// from testdata/fuzz.
+func seeds(t testing.TB) map[string][]byte {
+	t.Helper()
+	var every []Tensor
+	for n, l := range layouts {
+		if l.block > 0 {
+			every = append(every, Tensor{Name: l.name, Type: Type(n), Shape: []int{1, l.block}, Data: make([]byte, l.bytes)})
+		}
+	}
+	var formats bytes.Buffer
+	if err := WriteGGUF(&formats, map[string]any{"general.alignment": uint32(8)}, every); err != nil {
+		t.Fatal(err)
+	}
+	return map[string][]byte{
+		"FuzzGGUF/values":       smallGGUF(t),
+		"FuzzGGUF/formats":      formats.Bytes(),
+		"FuzzGGUF/strings":      head(0, 1).str("k").u32(uint32(typeArray)).u32(uint32(typeString)).u64(2).str("a").str("").b,
+		"FuzzGGUF/scalar":       head(1, 0).info("x", F32, 0).pad(32).zeros(4).b,
+		"FuzzGGUF/two":          head(2, 0).info("x", F32, 32, 2, 4).info("y", Q4_0, 0, 32).pad(32).zeros(64).b,
+		"FuzzSafetensors/small": smallSafetensors(),
+		"FuzzSafetensors/empty": safetensors("{}", 0),
+		"FuzzSafetensors/one":   []byte(shard("x")),
+	}
+}
+
+// The committed seeds are those of this version of the tests.
+func TestSeeds(t *testing.T) {
+	for name, data := range seeds(t) {
+		path := filepath.Join("testdata", "fuzz", filepath.FromSlash(name))
+		want := fmt.Appendf(nil, "go test fuzz v1\n[]byte(%q)\n", data)
+		if *update {
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, want, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s is not as the test makes it (error %v); run go test -run TestSeeds -update", path, err)
+		}
+	}
+}
 
 // exercise reads everything that a file offers and checks that tensors are
 // apart from each other, inside the file, and as long as their shapes say.
@@ -46,7 +98,6 @@ func readRows(t testing.TB, x Tensor) {
 }
 
 func FuzzGGUF(f *testing.F) {
-	f.Add(smallGGUF(f))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, infos, err := readGGUF("fuzz.gguf", data)
 		if err != nil {
@@ -60,7 +111,6 @@ func FuzzGGUF(f *testing.F) {
 }
 
 func FuzzSafetensors(f *testing.F) {
-	f.Add(smallSafetensors())
 	f.Fuzz(func(t *testing.T, data []byte) {
 		stored, err := readSafetensors("fuzz.safetensors", data)
 		if err != nil {

@@ -105,11 +105,25 @@ func (m *Metadata) Strings(key string) (StringArray, bool) {
 
 // Ints is the array of integers under key.
 func (m *Metadata) Ints(key string) ([]int64, bool) {
+	if v := m.values[key]; v.array && v.typ == typeInt32 {
+		// The token types of a large vocabulary: 4 ms by single elements, 0.9 so.
+		out := make([]int64, v.n)
+		for i := range out {
+			out[i] = int64(int32(binary.LittleEndian.Uint32(v.raw[4*i:])))
+		}
+		return out, true
+	}
 	return elements(m, key, value.int)
 }
 
 // Floats is the array of numbers under key, rounded to float32.
 func (m *Metadata) Floats(key string) ([]float32, bool) {
+	if v := m.values[key]; v.array && v.typ == typeFloat32 {
+		// The scores of a large vocabulary, likewise.
+		out := make([]float32, v.n)
+		unpackF32(out, v.raw)
+		return out, true
+	}
 	return elements(m, key, func(v value, i int) (float32, bool) {
 		f, ok := v.float(i)
 		return float32(f), ok
