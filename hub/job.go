@@ -23,7 +23,16 @@ type job struct {
 	store    *Store
 	dir      string // becomes the model's folder when all is there
 	progress Progress
-	fresh    bool // copies that other programs keep are not to be used
+	fresh    bool   // copies that other programs keep are not to be used
+	promise  string // SHA-256 that the catalogue promises of the weights, or ""
+}
+
+// promised holds a source to the catalogue's word before its bytes are taken.
+func (j *job) promised(sum string) error {
+	if j.promise == "" || sum == j.promise {
+		return nil
+	}
+	return fmt.Errorf("%w: the source offers SHA-256 %q, the catalogue promises %s", ErrChecksum, sum, j.promise)
 }
 
 // item is one file to be had.
@@ -149,7 +158,7 @@ func (j *job) plain(err error, it item, p *partial) error {
 		if p != nil {
 			p.discard()
 		}
-	case errors.Is(err, ErrChecksum):
+	case errors.Is(err, ErrChecksum) && p != nil:
 		p.discard()
 		err = fmt.Errorf("%s: %w; nothing was kept", it.label, err)
 		if resumed {

@@ -28,6 +28,7 @@ type reference struct {
 	kind kind
 	text string // canonical spelling: equal references have equal text
 	rest string // text without its scheme
+	src  source // what a source string names
 }
 
 var schemes = []struct {
@@ -47,18 +48,36 @@ func parse(s string) (reference, error) {
 	}
 	for _, h := range []string{"https://huggingface.co/", "https://hf.co/", "hf.co/", "huggingface.co/"} {
 		if rest, ok := strings.CutPrefix(s, h); ok {
-			return reference{kindHF, "hf:" + fromHubPage(rest), fromHubPage(rest)}, nil
+			return parseSource(kindHF, s, fromHubPage(rest))
 		}
 	}
 	for _, sc := range schemes {
 		if rest, ok := strings.CutPrefix(s, sc.prefix); ok {
-			return reference{sc.kind, s, rest}, nil
+			return parseSource(sc.kind, s, rest)
 		}
 	}
 	if looksLikePath(s) {
-		return reference{kindPath, s, s}, nil
+		return reference{kind: kindPath, text: s, rest: s}, nil
 	}
 	return parseName(s)
+}
+
+func parseSource(k kind, text, rest string) (ref reference, err error) {
+	var src source
+	switch k {
+	case kindHF:
+		src, err = parseRepo(rest)
+	case kindOllama:
+		src, err = parseTagged(rest)
+	case kindPyPI:
+		src, err = parseWheels(rest)
+	default:
+		src, err = parseAddress(text)
+	}
+	if err != nil {
+		return reference{}, err
+	}
+	return reference{kind: k, text: src.String(), rest: rest, src: src}, nil
 }
 
 // fromHubPage turns the path of a huggingface.co page into org/repo[/file][@rev].
@@ -125,7 +144,7 @@ func parseName(s string) (reference, error) {
 		return reference{}, fmt.Errorf("%q is no model name: %q is kept for sources (%s:…)", s, name, name)
 	}
 	text := name + ":" + tag
-	return reference{kindName, text, text}, nil
+	return reference{kind: kindName, text: text, rest: text}, nil
 }
 
 func checkComponent(s string) error {
@@ -152,7 +171,8 @@ func (r reference) folder() string {
 		return filepath.Join(name, tag)
 	}
 	group := map[kind]string{kindHF: "hf", kindOllama: "ollama", kindPyPI: "pypi", kindURL: "https"}[r.kind]
-	return filepath.Join(group, flatten(r.rest, r.text))
+	_, readable, _ := strings.Cut(r.text, ":")
+	return filepath.Join(group, flatten(readable, r.text))
 }
 
 // flatten makes one safe file name of a readable text and the identity it

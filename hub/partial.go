@@ -117,6 +117,9 @@ func (p *partial) Write(b []byte) (int, error) {
 	n, err := p.file.Write(b)
 	p.size += int64(n)
 	p.report(p.size)
+	if err != nil {
+		err = &permanent{err} // no use in asking the server again
+	}
 	return n, err
 }
 

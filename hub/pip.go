@@ -52,9 +52,12 @@ func (s *Store) pip(ctx context.Context, dir, spec string, at func(int64)) error
 			lacking = errors.Join(lacking, fmt.Errorf("%s has no pip", path))
 			continue
 		}
+		if bytes.Contains(out, []byte("No space left on device")) {
+			return fmt.Errorf("%w: pip could not download %s to %s; make room, or set LAPIDARY_HOME to a larger disk", ErrNoSpace, spec, dir)
+		}
 		return fmt.Errorf("pip could not download %s: %s", spec, pipReason(out, err))
 	}
-	return fmt.Errorf("Python with pip is needed to download %s (%s); install it, or name one with LAPIDARY_PYTHON",
+	return fmt.Errorf("a Python with pip is needed to download %s (%s); install it, or name one with LAPIDARY_PYTHON",
 		spec, strings.ReplaceAll(fmt.Sprint(lacking), "\n", "; "))
 }
 

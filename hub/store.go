@@ -34,7 +34,7 @@ var (
 type Licence struct {
 	Name  string   `json:"name"`
 	URL   string   `json:"url,omitempty"`
-	Files []string `json:"files,omitempty"` // texts beside the model, relative to its folder
+	Files []string `json:"files,omitempty"` // texts beside the model, relative to its folder or absolute
 }
 
 // File is one file of a stored model.
@@ -138,6 +138,7 @@ type manifest struct {
 	Weights   string    `json:"weights"`
 	Projector string    `json:"projector,omitempty"`
 	Files     []File    `json:"files,omitempty"`
+	Owned     []string  `json:"owned,omitempty"`
 	Pulled    time.Time `json:"pulled"`
 }
 
@@ -147,19 +148,26 @@ func (s *Store) modelDir(r reference) string {
 
 // read loads the model in dir; fs.ErrNotExist when there is none.
 func read(dir string) (Local, error) {
-	path := filepath.Join(dir, manifestName)
-	b, err := readSmall(path, maxManifest)
+	m, err := readManifest(dir)
 	if err != nil {
 		return Local{}, err
 	}
-	var m manifest
+	return m.local(dir)
+}
+
+func readManifest(dir string) (m manifest, err error) {
+	path := filepath.Join(dir, manifestName)
+	b, err := readSmall(path, maxManifest)
+	if err != nil {
+		return m, err
+	}
 	if err := json.Unmarshal(b, &m); err != nil {
-		return Local{}, fmt.Errorf("%s: %w; remove the folder and pull again", path, err)
+		return m, fmt.Errorf("%s: %w; remove the folder and pull again", path, err)
 	}
 	if m.Version != manifestVersion {
-		return Local{}, fmt.Errorf("%s: version %d, this program reads version %d; get a newer Lapidary", path, m.Version, manifestVersion)
+		return m, fmt.Errorf("%s: version %d, this program reads version %d; get a newer Lapidary", path, m.Version, manifestVersion)
 	}
-	return m.local(dir)
+	return m, nil
 }
 
 func (m manifest) local(dir string) (Local, error) {

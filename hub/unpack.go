@@ -49,7 +49,7 @@ func unpack(ctx context.Context, archive, dir, inside string) ([]File, error) {
 	return files, errors.Join(z.Close(), os.Remove(archive))
 }
 
-// checkEntries lists the ordinary files below inside, and refuses the archive
+// checkEntries lists the ordinary files below inside ("": all), and refuses the archive
 // when any entry has a name or a size that no honest one has.
 func checkEntries(archive string, z *zip.ReadCloser, inside string) ([]*zip.File, error) {
 	fi, err := os.Stat(archive)
@@ -66,7 +66,7 @@ func checkEntries(archive string, z *zip.ReadCloser, inside string) ([]*zip.File
 		if err := safeName(name); err != nil {
 			return nil, fmt.Errorf("%s: %w", filepath.Base(archive), err)
 		}
-		if e.FileInfo().IsDir() || !strings.HasPrefix(e.Name, inside+"/") {
+		if e.FileInfo().IsDir() || inside != "" && !strings.HasPrefix(e.Name, inside+"/") {
 			continue
 		}
 		if !e.Mode().IsRegular() {
