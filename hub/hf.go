@@ -11,18 +11,17 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 )
 
 var (
-	repoRule     = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$`)
-	revisionRule = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]*$`)
-	quantRule    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
-	commitRule   = regexp.MustCompile(`^[0-9a-f]{40}$`)
-	shardRule    = regexp.MustCompile(`^(.*)-(\d{5})-of-(\d{5})(\.\w+)$`)
+	repoRule     = pattern(`^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$`)
+	revisionRule = pattern(`^[A-Za-z0-9][A-Za-z0-9._/-]*$`)
+	quantRule    = pattern(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
+	commitRule   = pattern(`^[0-9a-f]{40}$`)
+	shardRule    = pattern(`^(.*)-(\d{5})-of-(\d{5})(\.\w+)$`)
 )
 
 // repo is a model repository on Hugging Face, or one file of it.
@@ -46,9 +45,9 @@ func parseRepo(rest string) (*repo, error) {
 		r.file = parts[2]
 	}
 	r.id = strings.Join(parts[:min(2, len(parts))], "/")
-	ok := repoRule.MatchString(r.id) && !strings.Contains(r.id, "--") && !strings.Contains(r.id, "..") &&
-		revisionRule.MatchString(r.revision) && !strings.Contains(r.revision, "..") &&
-		(len(parts) < 3 || safeName(r.file) == nil) && (r.quant == "" || r.file == "" && quantRule.MatchString(r.quant))
+	ok := repoRule().MatchString(r.id) && !strings.Contains(r.id, "--") && !strings.Contains(r.id, "..") &&
+		revisionRule().MatchString(r.revision) && !strings.Contains(r.revision, "..") &&
+		(len(parts) < 3 || safeName(r.file) == nil) && (r.quant == "" || r.file == "" && quantRule().MatchString(r.quant))
 	if !ok {
 		return nil, fmt.Errorf("%q is no Hugging Face source; it is hf:org/repo, hf:org/repo/file, hf:org/repo:Q4_K_M, each with an optional @revision", "hf:"+rest)
 	}
@@ -264,7 +263,7 @@ func (r *repo) choose(names []string) (wanted []string, main string, err error) 
 func (r *repo) chooseGGUF(names []string) (string, error) {
 	var ggufs, fit []string
 	for _, n := range names {
-		m := shardRule.FindStringSubmatch(n)
+		m := shardRule().FindStringSubmatch(n)
 		if !strings.HasSuffix(n, ".gguf") || strings.Contains(path.Base(n), "mmproj") || m != nil && m[2] != "00001" {
 			continue
 		}
@@ -287,13 +286,13 @@ func (r *repo) chooseGGUF(names []string) (string, error) {
 
 // shards are all pieces of a file that is split in the usual way.
 func shards(names []string, first string) []string {
-	m := shardRule.FindStringSubmatch(first)
+	m := shardRule().FindStringSubmatch(first)
 	if m == nil {
 		return []string{first}
 	}
 	var all []string
 	for _, n := range names {
-		if k := shardRule.FindStringSubmatch(n); k != nil && k[1] == m[1] && k[3] == m[3] && k[4] == m[4] {
+		if k := shardRule().FindStringSubmatch(n); k != nil && k[1] == m[1] && k[3] == m[3] && k[4] == m[4] {
 			all = append(all, n)
 		}
 	}
@@ -304,12 +303,12 @@ func rootSafetensors(name string) bool {
 	return !strings.Contains(name, "/") && strings.HasSuffix(name, ".safetensors")
 }
 
-var moduleFolder = regexp.MustCompile(`^\d+_[A-Za-z]+/[^/]+\.(json|safetensors)$`)
+var moduleFolder = pattern(`^\d+_[A-Za-z]+/[^/]+\.(json|safetensors)$`)
 
 // wantedOfFolder takes weights, configurations, tokenizers and templates, and
 // leaves the same weights in other formats, pictures and scripts.
 func wantedOfFolder(name string) bool {
-	if moduleFolder.MatchString(name) {
+	if moduleFolder().MatchString(name) {
 		return true // sentence-transformers: 1_Pooling/, 2_Dense/
 	}
 	if strings.Contains(name, "/") || strings.HasPrefix(name, "consolidated") {
@@ -381,7 +380,7 @@ func describe(resp *http.Response) (remoteFile, error) {
 	if n, err := strconv.ParseInt(size, 10, 64); err == nil && n >= 0 {
 		f.size = n
 	}
-	if !commitRule.MatchString(f.commit) || !etagRule.MatchString(f.etag) {
+	if !commitRule().MatchString(f.commit) || !etagRule().MatchString(f.etag) {
 		return f, &permanent{fmt.Errorf("%s is no Hugging Face server: it names no commit and checksum (X-Repo-Commit %q, ETag %q)", redact(resp.Request.URL), f.commit, f.etag)}
 	}
 	return f, nil

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 
@@ -25,7 +24,7 @@ import (
 
 // etagRule is what may become a file name: checksums, and the plain tags of
 // mirrors.
-var etagRule = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
+var etagRule = pattern(`^[A-Za-z0-9_-]{1,128}$`)
 
 func hfHome() string {
 	if h := os.Getenv("HF_HOME"); h != "" {
@@ -69,18 +68,18 @@ func (c repoCache) snapshot(commit string) string { return c.path("snapshots", c
 // commit is what a revision was at when it was last pulled; "" when it is not
 // here.
 func (c repoCache) commit(revision string) string {
-	if commitRule.MatchString(revision) {
+	if commitRule().MatchString(revision) {
 		return revision
 	}
 	b, err := readSmall(c.path("refs", filepath.FromSlash(revision)), 256)
-	if commit := strings.TrimSpace(string(b)); err == nil && commitRule.MatchString(commit) {
+	if commit := strings.TrimSpace(string(b)); err == nil && commitRule().MatchString(commit) {
 		return commit
 	}
 	return ""
 }
 
 func (c repoCache) setRef(revision, commit string) error {
-	if commitRule.MatchString(revision) || c.commit(revision) == commit {
+	if commitRule().MatchString(revision) || c.commit(revision) == commit {
 		return nil
 	}
 	path := c.path("refs", filepath.FromSlash(revision))
@@ -118,12 +117,12 @@ func (r *repo) local() (Local, bool) {
 	return l, true
 }
 
-var cardRule = regexp.MustCompile(`(?m)^license:\s*(\S+)\s*$`)
+var cardRule = pattern(`(?m)^license:\s*(\S+)\s*$`)
 
 // cardLicence reads the licence off the model card in a snapshot.
 func cardLicence(dir, id string) Licence {
 	b, err := readSmall(filepath.Join(dir, "README.md"), maxManifest)
-	m := cardRule.FindSubmatch(b)
+	m := cardRule().FindSubmatch(b)
 	if err != nil || m == nil {
 		return Licence{}
 	}
@@ -167,7 +166,7 @@ func completeFolder(dir string) bool {
 }
 
 func completeShards(dir, first string) bool {
-	m := shardRule.FindStringSubmatch(first)
+	m := shardRule().FindStringSubmatch(first)
 	if m == nil {
 		return true
 	}

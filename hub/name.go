@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"strings"
 )
@@ -119,7 +118,7 @@ func looksLikePath(s string) bool {
 	return false
 }
 
-var nameRule = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,79}$`)
+var nameRule = pattern(`^[a-z0-9][a-z0-9._-]{0,79}$`)
 
 // Names that Windows keeps for devices, and names that the store keeps for
 // the folders of source strings.
@@ -150,7 +149,7 @@ func parseName(s string) (reference, error) {
 func checkComponent(s string) error {
 	stem, _, _ := strings.Cut(s, ".")
 	switch {
-	case !nameRule.MatchString(s):
+	case !nameRule().MatchString(s):
 		return fmt.Errorf("%q holds other characters or is too long", s)
 	case strings.HasSuffix(s, "."):
 		return fmt.Errorf("%q ends in a dot", s)
@@ -160,7 +159,7 @@ func checkComponent(s string) error {
 	return nil
 }
 
-var unsafeRune = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
+var unsafeRune = pattern(`[^A-Za-z0-9._-]+`)
 
 // folder is where a reference lies below the store's models folder. Source
 // strings hold characters that file systems refuse or fold, so they get a
@@ -179,7 +178,7 @@ func (r reference) folder() string {
 // stands for.
 func flatten(readable, identity string) string {
 	readable, _, _ = strings.Cut(readable, "#")
-	readable = strings.Trim(unsafeRune.ReplaceAllString(readable, "_"), "._-")
+	readable = strings.Trim(unsafeRune().ReplaceAllString(readable, "_"), "._-")
 	if len(readable) > 80 {
 		readable = readable[len(readable)-80:]
 	}

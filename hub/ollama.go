@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 )
@@ -24,7 +23,7 @@ type tagged struct {
 
 const ollamaRegistry = "https://registry.ollama.ai"
 
-var ollamaRule = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
+var ollamaRule = pattern(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
 
 // parseTagged reads [namespace/]name[:tag].
 func parseTagged(rest string) (*tagged, error) {
@@ -36,7 +35,7 @@ func parseTagged(rest string) (*tagged, error) {
 		t.space, t.name = space, name
 	}
 	for _, part := range []string{t.space, t.name, t.tag} {
-		if !ollamaRule.MatchString(part) {
+		if !ollamaRule().MatchString(part) {
 			return nil, fmt.Errorf("%q is no Ollama source; it is ollama:name:tag or ollama:namespace/name:tag", "ollama:"+rest)
 		}
 	}
@@ -63,7 +62,7 @@ type layer struct {
 	Size   int64  `json:"size"`
 }
 
-var layerDigest = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+var layerDigest = pattern(`^sha256:[0-9a-f]{64}$`)
 
 func (l layer) hex() string { return strings.TrimPrefix(l.Digest, "sha256:") }
 
@@ -74,7 +73,7 @@ func parseLayers(b []byte, from string) (layers, error) {
 		return m, fmt.Errorf("%s: the manifest is not JSON: %w", from, err)
 	}
 	for i, l := range m.Layers {
-		if !layerDigest.MatchString(l.Digest) || l.Size < 0 {
+		if !layerDigest().MatchString(l.Digest) || l.Size < 0 {
 			return m, fmt.Errorf("%s: layer %d of the manifest has digest %q and size %d, which no honest registry sends", from, i, l.Digest, l.Size)
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 )
 
@@ -115,7 +114,7 @@ func copyEntry(ctx context.Context, w io.Writer, archive, name string) (int64, e
 
 func onlySlice(z *zip.ReadCloser) (name string) {
 	for _, e := range z.File {
-		if !sliceRule.MatchString(e.Name) && !strings.HasSuffix(e.Name, ".gguf") {
+		if !sliceRule().MatchString(e.Name) && !strings.HasSuffix(e.Name, ".gguf") {
 			continue
 		}
 		if name != "" {
@@ -138,16 +137,16 @@ func copyLimited(w io.Writer, r io.Reader, limit int64) (int64, error) {
 // Names and versions as the packaging specifications (PEP 508, PEP 440) spell
 // them. Nothing that pip could take for an option, a path or an address.
 var (
-	packageRule = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`)
-	versionRule = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._+!-]*[A-Za-z0-9])?$`)
-	separators  = regexp.MustCompile(`[-_.]+`)
+	packageRule = pattern(`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`)
+	versionRule = pattern(`^[A-Za-z0-9]([A-Za-z0-9._+!-]*[A-Za-z0-9])?$`)
+	separators  = pattern(`[-_.]+`)
 )
 
 // wheel downloads one wheel into dir, which is emptied first, with the user's
 // own pip. Nothing of the package runs: only wheels are taken, and they are
 // only read.
 func (s *Store) wheel(ctx context.Context, dir, name, version string, at func(int64)) (string, error) {
-	if !packageRule.MatchString(name) || version != "" && !versionRule.MatchString(version) {
+	if !packageRule().MatchString(name) || version != "" && !versionRule().MatchString(version) {
 		return "", fmt.Errorf("%q==%q is no Python package and version", name, version)
 	}
 	if err := os.RemoveAll(dir); err != nil {
@@ -176,5 +175,5 @@ func (s *Store) wheel(ctx context.Context, dir, name, version string, at func(in
 
 // normalised is a package's name as indexes compare it (PEP 503).
 func normalised(name string) string {
-	return strings.ToLower(separators.ReplaceAllString(name, "-"))
+	return strings.ToLower(separators().ReplaceAllString(name, "-"))
 }

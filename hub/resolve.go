@@ -85,7 +85,7 @@ func modelIn(dir string) (string, error) {
 
 // hint recognises what people write for a source when it is not a path.
 func hint(path string) string {
-	if f := strings.Split(path, "/"); len(f) == 2 && repoRule.MatchString(path) && !strings.HasPrefix(path, ".") {
+	if f := strings.Split(path, "/"); len(f) == 2 && repoRule().MatchString(path) && !strings.HasPrefix(path, ".") {
 		return "; for the Hugging Face repository, write hf:" + path
 	}
 	return ""
@@ -110,7 +110,11 @@ func (s *Store) nearest(name string) []string {
 	}
 	var all []candidate
 	add := func(shown, full string) {
-		if d := distance(name, full); d <= max(2, len(name)/3) {
+		d := distance(name, full)
+		if strings.HasPrefix(full, strings.TrimSuffix(name, ":latest")) {
+			d = min(d, 1) // the beginning of a name says more than its length
+		}
+		if d <= max(2, len(name)/3) {
 			all = append(all, candidate{shown, d})
 		}
 	}

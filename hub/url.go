@@ -9,7 +9,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"strings"
 )
 
@@ -22,7 +21,7 @@ type address struct {
 	digest digest
 }
 
-var sha256Rule = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
+var sha256Rule = pattern(`^[0-9a-fA-F]{64}$`)
 
 func parseAddress(text string) (*address, error) {
 	u, err := checkURL(text, false)
@@ -32,7 +31,7 @@ func parseAddress(text string) (*address, error) {
 	a := &address{text: text}
 	if u.Fragment != "" {
 		sum, ok := strings.CutPrefix(u.Fragment, "sha256=")
-		if !ok || !sha256Rule.MatchString(sum) {
+		if !ok || !sha256Rule().MatchString(sum) {
 			return nil, fmt.Errorf("%s#%s: after the # there must be sha256= and 64 hexadecimal digits", redact(u), u.Fragment)
 		}
 		a.digest = sha256Digest(sum)
@@ -49,7 +48,7 @@ func parseAddress(text string) (*address, error) {
 
 // flatName makes a plain file name of a server's, keeping its ending.
 func flatName(name string) string {
-	name = strings.Trim(unsafeRune.ReplaceAllString(name, "_"), "._-")
+	name = strings.Trim(unsafeRune().ReplaceAllString(name, "_"), "._-")
 	if len(name) > 120 {
 		name = name[len(name)-120:]
 	}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -21,7 +20,7 @@ type wheels struct{ name, version string }
 // parseWheels reads package[==version].
 func parseWheels(rest string) (*wheels, error) {
 	name, version, pinned := strings.Cut(rest, "==")
-	if !packageRule.MatchString(name) || pinned && !versionRule.MatchString(version) {
+	if !packageRule().MatchString(name) || pinned && !versionRule().MatchString(version) {
 		return nil, fmt.Errorf("%q is no Python package; it is pypi:package or pypi:package==version", "pypi:"+rest)
 	}
 	return &wheels{normalised(name), version}, nil
@@ -37,10 +36,10 @@ func (w *wheels) String() string {
 func (w *wheels) local() (Local, bool) { return Local{}, false }
 
 var (
-	sliceRule    = regexp.MustCompile(`^(.+)\.part(\d+)$`)
-	requiredRule = regexp.MustCompile(`(?m)^Requires-Dist:\s*([A-Za-z0-9._-]+)\s*\(?==\s*([A-Za-z0-9._+!-]+)\)?\s*$`)
-	licenceField = regexp.MustCompile(`(?m)^License(?:-Expression)?:\s*(\S.*?)\s*$`)
-	sumsRule     = regexp.MustCompile(`(?m)^([0-9a-f]{64}) [ *](\S+)\s*$`)
+	sliceRule    = pattern(`^(.+)\.part(\d+)$`)
+	requiredRule = pattern(`(?m)^Requires-Dist:\s*([A-Za-z0-9._-]+)\s*\(?==\s*([A-Za-z0-9._+!-]+)\)?\s*$`)
+	licenceField = pattern(`(?m)^License(?:-Expression)?:\s*(\S.*?)\s*$`)
+	sumsRule     = pattern(`(?m)^([0-9a-f]{64}) [ *](\S+)\s*$`)
 )
 
 // maxRequired bounds the packages that one package can have fetched.
@@ -111,14 +110,14 @@ func (w *wheels) inspect(wheel string) (contents, error) {
 		case base == "METADATA":
 			about = entryText(e)
 		case base == "SHA256SUMS":
-			for _, m := range sumsRule.FindAllStringSubmatch(entryText(e), -1) {
+			for _, m := range sumsRule().FindAllStringSubmatch(entryText(e), -1) {
 				c.sums[path.Base(m[2])] = m[1]
 			}
 		case isLicence(e.Name) || strings.Contains(strings.ToUpper(base), "TERMS"):
 			c.notices = append(c.notices, e.Name)
 		}
 	}
-	if m := licenceField.FindStringSubmatch(about); m != nil {
+	if m := licenceField().FindStringSubmatch(about); m != nil {
 		c.licence = m[1]
 	}
 	return c, c.find(w, version, names, about)
@@ -132,7 +131,7 @@ func (c *contents) find(w *wheels, version string, names []string, about string)
 		switch {
 		case strings.HasSuffix(n, ".gguf"):
 			whole = append(whole, n)
-		case sliceRule.MatchString(n):
+		case sliceRule().MatchString(n):
 			cut = append(cut, n)
 		case path.Base(n) == "config.json" && slices.ContainsFunc(names, func(s string) bool {
 			return path.Dir(s) == path.Dir(n) && strings.HasSuffix(s, ".safetensors")
@@ -144,7 +143,7 @@ func (c *contents) find(w *wheels, version string, names []string, about string)
 	case len(whole) == 1:
 		c.file, c.slices = flatName(path.Base(whole[0])), []slice{{w.name, version, whole[0]}}
 	case len(whole) == 0 && len(cut) > 0:
-		c.file = flatName(path.Base(sliceRule.FindStringSubmatch(cut[0])[1]))
+		c.file = flatName(path.Base(sliceRule().FindStringSubmatch(cut[0])[1]))
 		for _, n := range cut {
 			c.slices = append(c.slices, slice{w.name, version, n})
 		}
@@ -167,7 +166,7 @@ func (c *contents) find(w *wheels, version string, names []string, about string)
 func required(about string) []slice {
 	header, _, _ := strings.Cut(strings.ReplaceAll(about, "\r\n", "\n"), "\n\n")
 	var out []slice
-	for _, m := range requiredRule.FindAllStringSubmatch(header, -1) {
+	for _, m := range requiredRule().FindAllStringSubmatch(header, -1) {
 		out = append(out, slice{Package: m[1], Version: m[2]})
 	}
 	return out
