@@ -1,0 +1,193 @@
+package kernel
+
+import (
+	"math"
+	"unsafe"
+
+	"lapidary/checkpoint"
+)
+
+// Generic is the set in portable Go: what runs where no assembly does, and the
+// oracle of the sets that have it.
+func Generic() *Set {
+	const nr, mr = 16, 2
+	return &Set{
+		Name: "generic", NR: nr, MR: mr, DigitBits: 7,
+		Quantize: func(x *float32, n int, digits *int8, planeStep, digitStep int, scale, sum, sum16 *float32, floatStep int) {
+			quantize(7, x, n, digits, planeStep, digitStep, scale, sum, sum16, floatStep)
+		},
+		Interleave: interleave,
+		Gemm32:     gemm(nr, mr, 7, 32), Gemm16: gemm(nr, mr, 7, 16), GemmWide: gemm(nr, mr, 7, 32),
+		MulF32: mulF32(nr), MulF16: mulF16(nr), Rows: []int{4, 2, 1},
+		Dot: dot, ScaleMul: scaleMul, GELUMul: geluMul, Add: add,
+		Exp: exp, SoftCap: softCap, Max: maximum, Half: toHalf, Rotate: rotate,
+	}
+}
+
+// at is the i-th element after p.
+func at[T any](p *T, i int) *T {
+	return (*T)(unsafe.Add(unsafe.Pointer(p), i*int(unsafe.Sizeof(*p))))
+}
+
+// past is what lies n bytes after p.
+func past[T any](p *T, n int) *T { return (*T)(unsafe.Add(unsafe.Pointer(p), n)) }
+
+// quantize rounds each block of 32 to integers of up to ±(2^b−1)·2^b, so that
+// the high digit of the greatest is 2^b − 1, and splits them.
+func quantize(b uint, x *float32, n int, digits *int8, planeStep, digitStep int, scale, sum, sum16 *float32, floatStep int) {
+	limit := float32(int32(1)<<(2*b) - int32(1)<<b)
+	for block := range n {
+		in := unsafe.Slice(at(x, 32*block), 32)
+		var top float32
+		for _, v := range in {
+			top = max(top, float32(math.Abs(float64(v))))
+		}
+		var inverse float32
+		if top > 0 {
+			inverse = limit / top
+		}
+		d := top / limit
+		var sums [2]int32
+		for i, v := range in {
+			q := int32(math.RoundToEven(float64(v * inverse)))
+			high := (q + 1<<(b-1)) >> b
+			p := past(digits, (8*block+i/4)*digitStep+i%4)
+			*p, *past(p, planeStep) = int8(high), int8(q-high<<b)
+			sums[i/16] += q
+		}
+		*past(scale, block*floatStep) = d
+		*past(sum, block*floatStep) = d * float32(sums[0]+sums[1])
+		*past(sum16, 2*block*floatStep) = d * float32(sums[0])
+		*past(sum16, (2*block+1)*floatStep) = d * float32(sums[1])
+	}
+}
+
+func interleave(dst *byte, dstStep int, src *byte, srcStep, n int) {
+	for r := range 8 {
+		for k := range n {
+			*(*uint32)(unsafe.Pointer(past(dst, k*dstStep+4*r))) = *(*uint32)(unsafe.Pointer(past(src, r*srcStep+4*k)))
+		}
+	}
+}
+
+// gemm multiplies a panel by a tile, a group at a time.
+func gemm(nr, mr int, b uint, group int) func(codes *uint8, scale, min *float32, digits *int8, dscale, dsum *float32, blocks int, out *float32) {
+	return func(codes *uint8, scale, min *float32, digits *int8, dscale, dsum *float32, blocks int, out *float32) {
+		for r := range mr {
+			for c := range nr {
+				var y float32
+				for g := range blocks * 32 / group {
+					var product int32
+					for k := g * group; k < (g+1)*group; k++ {
+						w := int32(*at(codes, k/4*nr*4+c*4+k%4))
+						d := at(digits, k/4*mr*8+r*8+k%4)
+						product += w * (int32(*d)<<b + int32(*at(d, 4)))
+					}
+					y += *at(scale, g*nr+c) * (*at(dscale, g*group/32*mr+r) * float32(product))
+					y += *at(min, g*nr+c) * *at(dsum, g*mr+r)
+				}
+				*at(out, r*nr+c) = y
+			}
+		}
+	}
+}
+
+func mulF32(nr int) func(m int, a *float32, lda int, b *float32, ldb int, c *float32, ldc, k int) {
+	return func(m int, a *float32, lda int, b *float32, ldb int, c *float32, ldc, k int) {
+		for i := range m {
+			row := unsafe.Slice(at(c, i*ldc), nr)
+			for kk := range k {
+				s := *at(a, i*lda+kk)
+				for j, w := range unsafe.Slice(at(b, kk*ldb), nr) {
+					row[j] += s * w
+				}
+			}
+		}
+	}
+}
+
+func mulF16(nr int) func(m int, a *float32, lda int, b *uint16, ldb int, c *float32, ldc, k int) {
+	return func(m int, a *float32, lda int, b *uint16, ldb int, c *float32, ldc, k int) {
+		for kk := range k {
+			var wide [64]float32
+			for j, h := range unsafe.Slice(at(b, kk*ldb), nr) {
+				wide[j] = checkpoint.HalfToFloat(h)
+			}
+			for i := range m {
+				s := *at(a, i*lda+kk)
+				for j := range unsafe.Slice(at(c, i*ldc), nr) {
+					*at(c, i*ldc+j) += s * wide[j]
+				}
+			}
+		}
+	}
+}
+
+func dot(x, y *float32, n int) float32 {
+	var s [8]float32
+	for i := range n {
+		s[i%8] += *at(x, i) * *at(y, i)
+	}
+	return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]))
+}
+
+func scaleMul(y, x *float32, s float32, w *float32, n int) {
+	for i := range n {
+		*at(y, i) = *at(x, i) * s * *at(w, i)
+	}
+}
+
+// geluMul uses ½(1 + tanh z) = 1/(1 + exp(−2z)).
+func geluMul(y, g, u *float32, n int) {
+	for i := range n {
+		x := float64(*at(g, i))
+		z := math.Sqrt(2/math.Pi) * (x + 0.044715*x*x*x)
+		*at(y, i) = float32(x / (1 + math.Exp(-2*z)) * float64(*at(u, i)))
+	}
+}
+
+func add(y, x *float32, n int) {
+	for i := range n {
+		*at(y, i) += *at(x, i)
+	}
+}
+
+func exp(x *float32, n int, top float32) float32 {
+	var sum float32
+	for i := range n {
+		e := float32(math.Exp(float64(*at(x, i) - top)))
+		*at(x, i) = e
+		sum += e
+	}
+	return sum
+}
+
+func softCap(x *float32, limit float32, n int) {
+	for i := range n {
+		*at(x, i) = limit * float32(math.Tanh(float64(*at(x, i)/limit)))
+	}
+}
+
+func maximum(x *float32, n int) float32 {
+	top := float32(math.Inf(-1))
+	for i := range n {
+		top = max(top, *at(x, i))
+	}
+	return top
+}
+
+// maxHalf is the greatest finite half-precision number.
+const maxHalf = 65504
+
+func toHalf(dst *uint16, src *float32, n int) {
+	for i := range n {
+		*at(dst, i) = checkpoint.FloatToHalf(min(max(*at(src, i), -maxHalf), maxHalf))
+	}
+}
+
+func rotate(x *float32, cos, sin *float32, half int) {
+	for i := range half {
+		a, b, c, s := at(x, i), at(x, i+half), *at(cos, i), *at(sin, i)
+		*a, *b = *a*c-*b*s, *b*c+*a*s
+	}
+}

@@ -1,0 +1,69 @@
+package kernel
+
+import "lapidary/checkpoint"
+
+// Set is one implementation of every loop. Pointers point at the first element
+// of arrays whose lengths follow from the other arguments; callers answer for
+// them.
+type Set struct {
+	Name string
+	// NR is the number of weight rows in a panel, MR of activation rows in a tile.
+	NR, MR int
+	// DigitBits is the b of the activations' digits.
+	DigitBits uint
+	// Signed panels hold code−128 as int8 where codes use all eight bits.
+	Signed bool
+
+	// Quantize turns n blocks of 32 floats into digits. Each dword of four
+	// high digits goes digitStep bytes after the one before, the low digits
+	// planeStep bytes after the high ones; scale and sum advance by floatStep
+	// bytes a block of 32, sum16 by as much a block of 16.
+	Quantize func(x *float32, n int, digits *int8, planeStep, digitStep int, scale, sum, sum16 *float32, floatStep int)
+
+	// Gemv multiplies n stored rows of rowBytes each by one activation row.
+	// Formats without an entry go through panels.
+	Gemv map[checkpoint.Type]Gemv
+
+	// Expand replaces a Format's portable Expand.
+	Expand map[checkpoint.Type]func(src *byte, blocks int, codes *uint8, scale, min *float32)
+
+	// Interleave writes dword k of row r of src (8 rows, srcStep bytes apart) to
+	// dst + k·dstStep + 4·r, for k < n; n is a multiple of 8.
+	Interleave func(dst *byte, dstStep int, src *byte, srcStep, n int)
+
+	// Gemm multiplies a panel by a tile: out [MR, NR] = Σ over blocks·32 products.
+	// The first takes groups of 32, the second of 16, the third groups of 32 with
+	// codes wider than six bits.
+	Gemm32, Gemm16, GemmWide func(codes *uint8, scale, min *float32, digits *int8, dscale, dsum *float32, blocks int, out *float32)
+
+	// MulF32 and MulF16 add a [m, k] times b [k, NR] to c [m, NR], for each m
+	// in Rows; strides are in elements.
+	MulF32 func(m int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, k int)
+	MulF16 func(m int, a *float32, lda int, b *uint16, ldb int, c *float32, ldc int, k int)
+	Rows   []int
+
+	// Dot is Σ x·y over n, a multiple of 8.
+	Dot func(x, y *float32, n int) float32
+	// ScaleMul is y = x · s · w over n, a multiple of 8.
+	ScaleMul func(y, x *float32, s float32, w *float32, n int)
+	// GELUMul is y = gelu(g)·u in the tanh form, over n, a multiple of 8.
+	GELUMul func(y, g, u *float32, n int)
+	// Add is y += x over n, a multiple of 8.
+	Add func(y, x *float32, n int)
+	// Exp is x = exp(x − top) over n, a multiple of 8; it returns the sum.
+	Exp func(x *float32, n int, top float32) float32
+	// SoftCap is x = limit·tanh(x/limit) over n, a multiple of 8.
+	SoftCap func(x *float32, limit float32, n int)
+	// Max is the greatest of n floats, a multiple of 8.
+	Max func(x *float32, n int) float32
+	// Half rounds n floats, a multiple of 8, to half precision, saturating.
+	Half func(dst *uint16, src *float32, n int)
+	// Rotate turns x[i] with x[i+half]: the rotary embedding, over half, a
+	// multiple of 8.
+	Rotate func(x *float32, cos, sin *float32, half int)
+}
+
+// Gemv is out[i] = w[i]·a for n stored rows, rowBytes apart, of so many stored
+// blocks each. The activation is high and low digits [K], scales [K/32] and
+// sums [K/group].
+type Gemv func(w *byte, n, rowBytes, blocks int, high, low *int8, scale, sum *float32, out *float32)

@@ -1,0 +1,74 @@
+package kernel
+
+import (
+	"golang.org/x/sys/cpu"
+
+	"lapidary/checkpoint"
+)
+
+// available lists what this processor runs, best first.
+func available() []*Set {
+	var sets []*Set
+	x := cpu.X86
+	if x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL && x.HasAVX512VNNI && x.HasAVX2 && x.HasFMA {
+		sets = append(sets, setAVX512())
+	}
+	// F16C comes with every processor that has AVX2 (x/sys/cpu has no flag for it).
+	if x.HasAVX2 && x.HasFMA {
+		sets = append(sets, setAVX2())
+	}
+	return sets
+}
+
+// shared are the loops that both sets have in common.
+func shared(s Set) *Set {
+	s.Interleave = interleaveAVX2
+	s.Dot, s.ScaleMul, s.GELUMul, s.Add = dotAVX2, scaleMulAVX2, geluMulAVX2, addAVX2
+	s.Exp, s.SoftCap, s.Max, s.Half, s.Rotate = expAVX2, softCapAVX2, maxAVX2, toHalfAVX2, rotateAVX2
+	s.Expand = map[checkpoint.Type]func(src *byte, blocks int, codes *uint8, scale, min *float32){
+		checkpoint.Q8_0: expandQ8_0AVX2, checkpoint.Q4_0: expandQ4_0AVX2, checkpoint.Q4_1: expandQ4_1AVX2,
+		checkpoint.Q5_0: expandQ5_0AVX2, checkpoint.Q5_1: expandQ5_1AVX2,
+		checkpoint.Q4_K: expandQ4_KAVX2, checkpoint.Q5_K: expandQ5_KAVX2, checkpoint.Q6_K: expandQ6_KAVX2,
+	}
+	return &s
+}
+
+func setAVX2() *Set {
+	return shared(Set{
+		Name: "avx2", NR: 16, MR: 2, DigitBits: 6,
+		Quantize: quantizeAVX2,
+		Gemv: map[checkpoint.Type]Gemv{
+			checkpoint.Q8_0: gemvQ8_0AVX2, checkpoint.Q4_0: gemvQ4_0AVX2, checkpoint.Q4_1: gemvQ4_1AVX2,
+			checkpoint.Q5_0: gemvQ5_0AVX2, checkpoint.Q5_1: gemvQ5_1AVX2,
+			checkpoint.Q4_K: gemvQ4_KAVX2, checkpoint.Q5_K: gemvQ5_KAVX2, checkpoint.Q6_K: gemvQ6_KAVX2,
+		},
+		Gemm32: gemm32AVX2, Gemm16: gemm16AVX2, GemmWide: gemmWideAVX2,
+		Rows: []int{4, 2, 1},
+		MulF32: func(m int, a *float32, lda int, b *float32, ldb int, c *float32, ldc, k int) {
+			[]func(*float32, int, *float32, int, *float32, int, int){1: mulF32AVX2_1, 2: mulF32AVX2_2, 4: mulF32AVX2_4}[m](a, lda, b, ldb, c, ldc, k)
+		},
+		MulF16: func(m int, a *float32, lda int, b *uint16, ldb int, c *float32, ldc, k int) {
+			[]func(*float32, int, *uint16, int, *float32, int, int){1: mulF16AVX2_1, 2: mulF16AVX2_2, 4: mulF16AVX2_4}[m](a, lda, b, ldb, c, ldc, k)
+		},
+	})
+}
+
+func setAVX512() *Set {
+	return shared(Set{
+		Name: "avx512", NR: 32, MR: 4, DigitBits: 7,
+		Quantize: quantizeAVX512,
+		Gemv: map[checkpoint.Type]Gemv{
+			checkpoint.Q8_0: gemvQ8_0AVX512, checkpoint.Q4_0: gemvQ4_0AVX512, checkpoint.Q4_1: gemvQ4_1AVX512,
+			checkpoint.Q5_0: gemvQ5_0AVX512, checkpoint.Q5_1: gemvQ5_1AVX512,
+			checkpoint.Q4_K: gemvQ4_KAVX512, checkpoint.Q5_K: gemvQ5_KAVX512, checkpoint.Q6_K: gemvQ6_KAVX512,
+		},
+		Gemm32: gemm32AVX512, Gemm16: gemm16AVX512, GemmWide: gemm32AVX512,
+		Rows: []int{8, 4, 2, 1},
+		MulF32: func(m int, a *float32, lda int, b *float32, ldb int, c *float32, ldc, k int) {
+			[]func(*float32, int, *float32, int, *float32, int, int){1: mulF32AVX512_1, 2: mulF32AVX512_2, 4: mulF32AVX512_4, 8: mulF32AVX512_8}[m](a, lda, b, ldb, c, ldc, k)
+		},
+		MulF16: func(m int, a *float32, lda int, b *uint16, ldb int, c *float32, ldc, k int) {
+			[]func(*float32, int, *uint16, int, *float32, int, int){1: mulF16AVX512_1, 2: mulF16AVX512_2, 4: mulF16AVX512_4, 8: mulF16AVX512_8}[m](a, lda, b, ldb, c, ldc, k)
+		},
+	})
+}
