@@ -76,6 +76,9 @@ type Span struct {
 // Operations do not return errors: the shapes they are given were checked when
 // the model was loaded, and a mismatch panics as an index out of range would.
 // What can fail in a sound program (a cancelled context) is reported by End.
+//
+// Heads, Gate, Add and SoftCap consume their first argument: its storage
+// becomes the result's, and it must not be used again.
 type Pass interface {
 	// Embed gathers rows of table [V, D] and multiplies them by scale → [R, D].
 	Embed(table Weight, ids []int32, scale float32) Tensor
@@ -92,12 +95,16 @@ type Pass interface {
 	Attend(q, k, v Tensor, a Attend) Tensor
 	// Gate is act(gate) · up → [R, F].
 	Gate(gate, up Tensor, act Activation) Tensor
-	// Add is x + y; either may be reused for the result.
+	// Add is x + y → [R, D].
 	Add(x, y Tensor) Tensor
 	// Pick keeps the given rows, in ascending order → [len(rows), D].
 	Pick(x Tensor, rows []int) Tensor
 	// SoftCap is limit · tanh(x / limit), elementwise.
 	SoftCap(x Tensor, limit float32) Tensor
+
+	// Keep releases every tensor made so far but x. A block ends with it, so
+	// that a pass holds the activations of one block at a time.
+	Keep(x Tensor)
 
 	// Read copies x out, row-major. Write makes a tensor of given rows.
 	// They are what observers use; the architecture itself does not.

@@ -66,8 +66,9 @@ func (b *block) forward(p engine.Pass, x engine.Tensor, watch *watcher) engine.T
 	if b.afterFeed != nil {
 		h = p.Norm(h, *b.afterFeed)
 	}
-	x = p.Add(x, watch.see(p, b.name+".feed", h))
-	return watch.see(p, b.name, x)
+	x = watch.see(p, b.name, p.Add(x, watch.see(p, b.name+".feed", h)))
+	p.Keep(x)
+	return x
 }
 
 // mix is self-attention: x [R, D] → [R, D].

@@ -278,3 +278,5 @@ func (p *pass) End() error {
 }
 
 func (p *pass) Discard() {}
+
+func (p *pass) Keep(engine.Tensor) {}

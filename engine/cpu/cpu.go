@@ -1,0 +1,99 @@
+// Package cpu is the fast engine: it computes eagerly, on a pool of threads,
+// straight from the memory-mapped weights.
+//
+// Quantised weights stay as they are stored; activations are quantised to
+// integers of 13 to 15 bits (see package kernel), so a matrix product is
+// integer work and its result agrees with float32 to about 1e-4. Float weights
+// are multiplied in float32. Keys and values are kept in half precision, in
+// pages of 128 positions; a layer with a sliding window gives back the pages
+// it has left behind.
+//
+// The kernels are chosen for the processor when the engine is made. The
+// variable LAPIDARY_CPU forces a set: avx512, avx2, neon or generic.
+package cpu
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+
+	"lapidary/checkpoint"
+	"lapidary/engine"
+	"lapidary/engine/cpu/kernel"
+)
+
+// Options are the engine's settings; the zero value is the usual choice.
+type Options struct {
+	// Threads that compute, the caller's among them; 0 is one for each
+	// physical core this process may use.
+	Threads int
+	// Kernels names a set of package kernel; empty is LAPIDARY_CPU or the best.
+	Kernels string
+}
+
+// Engine is the fast engine on this machine's processor.
+type Engine struct {
+	set    *kernel.Set
+	pool   *pool
+	spare  arena
+	passes sync.Pool
+}
+
+// New returns an engine. Its threads start with the first pass.
+func New(o Options) (*Engine, error) {
+	name := o.Kernels
+	if name == "" {
+		name = os.Getenv("LAPIDARY_CPU")
+	}
+	set, err := kernel.Named(name)
+	if err != nil {
+		return nil, err
+	}
+	if o.Threads < 0 {
+		return nil, fmt.Errorf("%d threads: want 1 or more, or 0 for one a core", o.Threads)
+	}
+	threads := o.Threads
+	if threads == 0 {
+		threads = cores()
+	}
+	return &Engine{set: set, pool: newPool(threads)}, nil
+}
+
+// Name is "cpu".
+func (e *Engine) Name() string { return "cpu" }
+
+// Kernels is the name of the set in use.
+func (e *Engine) Kernels() string { return e.set.Name }
+
+// Threads is the number of threads that compute.
+func (e *Engine) Threads() int { return e.pool.threads }
+
+// Close ends the threads.
+func (e *Engine) Close() error {
+	e.pool.close()
+	return nil
+}
+
+// Load binds a stored tensor; it keeps referring to t.Data.
+func (e *Engine) Load(t checkpoint.Tensor) (engine.Weight, error) { return e.load(t) }
+
+// NewCache makes the empty memory of one sequence.
+func (e *Engine) NewCache(layers []engine.CacheLayer) engine.Cache { return newCache(e.set, layers) }
+
+// Begin starts a pass.
+func (e *Engine) Begin(ctx context.Context, spans []engine.Span) engine.Pass {
+	p := &pass{engine: e, set: e.set, ctx: ctx}
+	row := 0
+	for _, s := range spans {
+		c, _ := s.Cache.(*cache)
+		kept := c != nil
+		if !kept {
+			c = newCache(e.set, nil)
+		}
+		p.spans = append(p.spans, span{cache: c, kept: kept, row: row, rows: s.Rows, start: c.n})
+		row += s.Rows
+	}
+	p.rows = row
+	return p
+}

@@ -1,0 +1,179 @@
+package cpu
+
+import (
+	"unsafe"
+
+	"lapidary/engine"
+	"lapidary/engine/cpu/kernel"
+)
+
+// gemvBytes is the stored size of the rows one piece of a single-row product
+// takes: small enough to share fairly, large enough to stream.
+const gemvBytes = 48 << 10
+
+// bytesOf views floats as the bytes they occupy.
+func bytesOf(f []float32) []int8 {
+	return unsafe.Slice((*int8)(unsafe.Pointer(unsafe.SliceData(f))), 4*len(f))
+}
+
+// product is one weight's share of a Linear: pieces are runs of weight rows.
+type product struct {
+	w    *weight
+	y    *tensor
+	step int // weight rows a piece
+	run  func(p *pass, x *tensor, pr *product, from, to int, s *scratch)
+}
+
+func (pr *product) pieces() int { return (pr.w.rows + pr.step - 1) / pr.step }
+
+// Linear multiplies by several weights in one region.
+func (p *pass) Linear(x engine.Tensor, ws ...engine.Weight) []engine.Tensor {
+	in := x.(*tensor)
+	products := make([]product, len(ws))
+	ys := make([]engine.Tensor, len(ws))
+	total := 0
+	for i, w := range ws {
+		products[i] = p.plan(in, w.(*weight))
+		ys[i] = products[i].y
+		total += products[i].pieces()
+	}
+	p.parallel(total, parallelAlways, func(piece int, s *scratch) {
+		i := 0
+		for piece >= products[i].pieces() {
+			piece -= products[i].pieces()
+			i++
+		}
+		pr := &products[i]
+		pr.run(p, in, pr, piece*pr.step, min((piece+1)*pr.step, pr.w.rows), s)
+	})
+	return ys
+}
+
+// plan chooses how x is multiplied by w and prepares x for it.
+func (p *pass) plan(x *tensor, w *weight) product {
+	pr := product{w: w, y: p.tensor(x.rows, w.rows), step: p.set.NR, run: (*pass).floatPanel}
+	if w.Type.Quantised() {
+		p.activations(x)
+		pr.run = (*pass).panel
+	}
+	if x.rows == 1 && (w.gemv != nil || !w.Type.Quantised()) {
+		pr.step = max(8, gemvBytes/w.RowBytes()/8*8)
+		pr.run = (*pass).gemv
+		if !w.Type.Quantised() {
+			pr.run = (*pass).dots
+		}
+	}
+	return pr
+}
+
+// gemv is weight rows [from, to) times one activation row.
+func (p *pass) gemv(x *tensor, pr *product, from, to int, _ *scratch) {
+	a, w := x.digits, pr.w
+	sum := &a.sum[0]
+	if w.format.Group == 16 {
+		sum = &a.sum16[0]
+	}
+	w.gemv(&w.Data[from*w.RowBytes()], to-from, w.RowBytes(), w.cols/w.Type.Block(),
+		&a.digits[0], &a.digits[w.cols], &a.scale[0], sum, &pr.y.data[from])
+}
+
+// dots is the same for float weights.
+func (p *pass) dots(x *tensor, pr *product, from, to int, s *scratch) {
+	w := pr.w
+	row := grown(&s.floats, w.cols)
+	for i := from; i < to; i++ {
+		at := &row[0]
+		if w.aligned() {
+			at = (*float32)(unsafe.Pointer(&w.Data[i*w.RowBytes()]))
+		} else {
+			w.floats(i, row)
+		}
+		pr.y.data[i] = p.set.Dot(&x.data[0], at, w.cols)
+	}
+}
+
+// panel is weight rows [from, to), at most NR, times every activation row: the
+// weights are expanded and interleaved once, then each tile of activations
+// meets them.
+func (p *pass) panel(x *tensor, pr *product, from, to int, s *scratch) {
+	set, w, k := p.set, pr.w, pr.w.cols
+	nr, mr, groups := set.NR, set.MR, k/w.format.Group
+	codes, panel := grown(&s.bytes, nr*k), grown(&s.panel, nr*k)
+	floats := grown(&s.floats, 4*nr*groups+mr*nr)
+	scale, least := floats[:nr*groups], floats[nr*groups:2*nr*groups]
+	pscale, pleast := floats[2*nr*groups:3*nr*groups], floats[3*nr*groups:4*nr*groups]
+	out := floats[4*nr*groups:]
+
+	w.expand(set, from, to-from, codes, scale, least)
+	if n := to - from; n < nr {
+		clear(codes[n*k:])
+		clear(scale[n*groups:])
+		clear(least[n*groups:])
+	}
+	for r := 0; r < nr; r += 8 {
+		set.Interleave(&panel[4*r], 4*nr, &codes[r*k], k, k/4)
+	}
+	transpose(pscale, scale, nr)
+	transpose(pleast, least, nr)
+
+	a := x.digits
+	gemm, sum, sumStep := set.Gemm32, a.sum, mr*k/32
+	if w.format.Wide {
+		gemm = set.GemmWide
+	} else if w.format.Group == 16 {
+		gemm, sum, sumStep = set.Gemm16, a.sum16, mr*k/16
+	}
+	for tile := 0; tile*mr < x.rows; tile++ {
+		gemm(&panel[0], &pscale[0], &pleast[0], &a.digits[2*tile*mr*k], &a.scale[tile*mr*k/32], &sum[tile*sumStep], k/32, &out[0])
+		for r := range min(mr, x.rows-tile*mr) {
+			copy(pr.y.row(tile*mr + r)[from:to], out[r*nr:])
+		}
+	}
+}
+
+// transpose turns [rows, n] into [n, rows].
+func transpose(dst, src []float32, rows int) {
+	n := len(src) / rows
+	for r := range rows {
+		for i, v := range src[r*n : (r+1)*n] {
+			dst[i*rows+r] = v
+		}
+	}
+}
+
+// floatPanel is panel for float weights.
+func (p *pass) floatPanel(x *tensor, pr *product, from, to int, s *scratch) {
+	set, w, k := p.set, pr.w, pr.w.cols
+	nr := set.NR
+	rows, panel := grown(&s.floats, nr*k), grown(&s.more, nr*k+set.Rows[0]*nr)
+	for i := range nr {
+		if from+i < to {
+			w.floats(from+i, rows[i*k:(i+1)*k])
+		} else {
+			clear(rows[i*k : (i+1)*k])
+		}
+	}
+	for r := 0; r < nr; r += 8 {
+		set.Interleave((*byte)(unsafe.Pointer(&panel[r])), 4*nr, (*byte)(unsafe.Pointer(&rows[r*k])), 4*k, k)
+	}
+	out := panel[nr*k:]
+	for at := 0; at < x.rows; {
+		m := tallest(set, x.rows-at)
+		clear(out)
+		set.MulF32(m, &x.data[at*k], k, &panel[0], nr, &out[0], nr, k)
+		for r := range m {
+			copy(pr.y.row(at + r)[from:to], out[r*nr:])
+		}
+		at += m
+	}
+}
+
+// tallest is the greatest number of rows, at most n, a float product takes.
+func tallest(set *kernel.Set, n int) int {
+	for _, m := range set.Rows {
+		if m <= n {
+			return m
+		}
+	}
+	return 1
+}
