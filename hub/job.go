@@ -164,10 +164,10 @@ func (j *job) plain(err error, it item, p *partial) error {
 		if resumed {
 			return &resumedDamage{err}
 		}
-	default:
-		if p != nil {
-			p.close()
-		}
+	case p != nil && p.size == 0:
+		p.discard()
+	case p != nil:
+		p.close()
 	}
 	return err
 }
