@@ -1,0 +1,70 @@
+package tokenizer
+
+import (
+	"strings"
+	"testing"
+
+	"lapidary/checkpoint"
+	"lapidary/internal/realmodel"
+)
+
+// BenchmarkOpen is what a start waits for: 262,144 pieces from a mapped file.
+func BenchmarkOpen(b *testing.B) {
+	c, err := checkpoint.Open(realmodel.Path(b))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Open(c); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkIndex is what the first Encode adds to that.
+func BenchmarkIndex(b *testing.B) {
+	tok := realTokenizer(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		newEncoder(&tok.vocab)
+	}
+}
+
+func BenchmarkEncode(b *testing.B) {
+	tok := realTokenizer(b)
+	var prose, all strings.Builder
+	cases := readCases(b, "agreement.json")
+	for _, c := range cases[:8] {
+		prose.WriteString(c.Text + "\n")
+	}
+	for _, c := range cases {
+		all.WriteString(c.Text)
+	}
+	for name, text := range map[string]string{
+		"latin":   strings.Repeat(prose.String(), 400),
+		"scripts": strings.Repeat(all.String(), 10),
+		"chinese": strings.Repeat(cases[23].Text, 2000),
+		"one-run": strings.Repeat("ab", 1<<19),
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			for b.Loop() {
+				tok.Encode(text)
+			}
+		})
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	tok := realTokenizer(b)
+	text := strings.Repeat("The quick brown fox jumps over the lazy dog. ", 1000)
+	ids := IDs(tok.Encode(text))
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	for b.Loop() {
+		tok.Decode(ids)
+	}
+}
