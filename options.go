@@ -1,0 +1,128 @@
+package lapidary
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"lapidary/checkpoint"
+	"lapidary/engine"
+	"lapidary/engine/cpu"
+	"lapidary/engine/ref"
+	"lapidary/hub"
+	"lapidary/tokenizer"
+)
+
+// engines makes each engine for a number of threads, 0 for its own choice.
+var engines = map[string]func(threads int) (engine.Engine, error){
+	"cpu": func(threads int) (engine.Engine, error) { return cpu.New(cpu.Options{Threads: threads}) },
+	"ref": func(int) (engine.Engine, error) { return ref.New(), nil },
+}
+
+// DefaultEngine is the engine that is used when none is named.
+const DefaultEngine = "cpu"
+
+// Engines names the engines there are.
+func Engines() []string { return slices.Sorted(maps.Keys(engines)) }
+
+// Option changes how a model is opened.
+type Option func(*options) error
+
+type options struct {
+	engine   string
+	threads  int
+	context  int
+	pull     bool
+	progress hub.Progress
+}
+
+// WithEngine computes with the engine of that name: "cpu", which is fast, or
+// "ref", which is plain and slow and the measure of every other.
+func WithEngine(name string) Option {
+	return func(o *options) error {
+		if engines[name] == nil {
+			return fmt.Errorf("engine %q is unknown: there is %s", name, strings.Join(Engines(), ", "))
+		}
+		o.engine = name
+		return nil
+	}
+}
+
+// WithThreads computes with n threads; 0, the default, is one for each physical
+// core this process may use.
+func WithThreads(n int) Option {
+	return func(o *options) error {
+		if n < 0 || n > 1024 {
+			return fmt.Errorf("%d threads: want 0 (one a core) to 1024", n)
+		}
+		o.threads = n
+		return nil
+	}
+}
+
+// WithContext uses n tokens of the model's context; 0, the default, is all of
+// it. Memory is taken as a text grows, so a small context saves none before it
+// is reached.
+func WithContext(n int) Option {
+	return func(o *options) error {
+		if n < 0 {
+			return fmt.Errorf("context %d: want 0 (all the model has) or more", n)
+		}
+		o.context = n
+		return nil
+	}
+}
+
+// WithPull downloads the model if it is not on this machine. The progress may
+// be nil.
+func WithPull(progress hub.Progress) Option {
+	return func(o *options) error {
+		o.pull, o.progress = true, progress
+		return nil
+	}
+}
+
+func gather(opts []Option) (options, error) {
+	o := options{engine: DefaultEngine}
+	for _, opt := range opts {
+		if err := opt(&o); err != nil {
+			return o, err
+		}
+	}
+	return o, nil
+}
+
+// locate finds the model's files, and brings them here if that is allowed.
+func (o *options) locate(ctx context.Context, name string) (hub.Local, error) {
+	store, err := hub.Default()
+	if err != nil {
+		return hub.Local{}, err
+	}
+	local, err := store.Resolve(ctx, name)
+	if o.pull && errors.Is(err, hub.ErrNotPulled) {
+		return store.Pull(ctx, name, o.progress)
+	}
+	return local, err
+}
+
+// OpenTokenizer opens a model's tokenizer alone: no weights are touched and
+// there is nothing to close. Of the options only [WithPull] matters.
+func OpenTokenizer(ctx context.Context, name string, opts ...Option) (*tokenizer.Tokenizer, error) {
+	o, err := gather(opts)
+	if err != nil {
+		return nil, err
+	}
+	local, err := o.locate(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	c, err := checkpoint.Open(local.Path)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	return tokenizer.Open(c)
+}
