@@ -28,8 +28,9 @@ type bars struct {
 	all   *mpb.Progress
 	bar   *mpb.Bar
 	file  string
-	start time.Time
-	done  int64
+	last  int64     // bytes that are here
+	begun bool      // what was here before is known
+	start time.Time // of the stretch that the next rate is over
 }
 
 func newBars(w io.Writer) *bars { return &bars{w: w, show: isTerminal(w)} }
@@ -48,13 +49,13 @@ func (b *bars) File(name string, size int64) {
 	if b.all == nil {
 		b.all = mpb.New(mpb.WithOutput(b.w), mpb.WithWidth(40))
 	}
-	b.file, b.start, b.done = name, time.Now(), 0
+	b.file, b.last, b.begun, b.start = name, 0, false, time.Now()
 	b.bar = b.all.AddBar(max(size, 0),
 		mpb.PrependDecorators(decor.Name(name+" ", decor.WC{C: decor.DindentRight})),
 		mpb.AppendDecorators(
 			decor.Counters(decor.SizeB1000(0), "% .1f / % .1f"),
-			decor.EwmaSpeed(decor.SizeB1000(0), "  % .1f", 20),
-			decor.EwmaETA(decor.ET_STYLE_GO, 20, decor.WC{W: 8})))
+			decor.EwmaSpeed(decor.SizeB1000(0), "  % .1f", 0),
+			decor.EwmaETA(decor.ET_STYLE_GO, 0, decor.WC{W: 8})))
 }
 
 func (b *bars) At(done int64) {
@@ -63,17 +64,17 @@ func (b *bars) At(done int64) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.bar == nil {
-		return
-	}
-	// The average is fed only in steps: a bar is told of every megabyte, and
-	// rates over less than a tenth of a second are noise.
-	if spent := time.Since(b.start); spent > 100*time.Millisecond {
+	b.last = done
+	switch spent := time.Since(b.start); {
+	case b.bar == nil:
+	case !b.begun:
+		b.bar.SetCurrent(done) // of an earlier pull: it says nothing of the rate
+		b.bar.SetRefill(done)
+		b.begun, b.start = true, time.Now()
+	case spent > 100*time.Millisecond: // rates over less are noise
 		b.bar.EwmaSetCurrent(done, spent)
-		b.start, b.done = time.Now(), done
-		return
+		b.start = time.Now()
 	}
-	b.bar.SetCurrent(done)
 }
 
 func (b *bars) Note(text string) {
@@ -90,6 +91,7 @@ func (b *bars) Note(text string) {
 
 func (b *bars) finishBar() {
 	if b.bar != nil {
+		b.bar.SetCurrent(b.last)
 		b.bar.SetTotal(-1, true)
 		b.bar = nil
 	}
