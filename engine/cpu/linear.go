@@ -52,14 +52,14 @@ func (p *pass) Linear(x engine.Tensor, ws ...engine.Weight) []engine.Tensor {
 // plan chooses how x is multiplied by w and prepares x for it.
 func (p *pass) plan(x *tensor, w *weight) product {
 	pr := product{w: w, y: p.tensor(x.rows, w.rows), step: p.set.NR, run: (*pass).floatPanel}
-	if w.Type.Quantised() {
+	if w.quantised {
 		p.activations(x)
 		pr.run = (*pass).panel
 	}
-	if x.rows == 1 && (w.gemv != nil || !w.Type.Quantised()) {
-		pr.step = max(8, gemvBytes/w.RowBytes()/8*8)
+	if x.rows == 1 && (w.gemv != nil || !w.quantised) {
+		pr.step = max(8, gemvBytes/w.rowBytes/8*8)
 		pr.run = (*pass).gemv
-		if !w.Type.Quantised() {
+		if !w.quantised {
 			pr.run = (*pass).dots
 		}
 	}
@@ -73,7 +73,7 @@ func (p *pass) gemv(x *tensor, pr *product, from, to int, _ *scratch) {
 	if w.format.Group == 16 {
 		sum = &a.sum16[0]
 	}
-	w.gemv(&w.Data[from*w.RowBytes()], to-from, w.RowBytes(), w.cols/w.Type.Block(),
+	w.gemv(&w.Data[from*w.rowBytes], to-from, w.rowBytes, w.blocks,
 		&a.digits[0], &a.digits[w.cols], &a.scale[0], sum, &pr.y.data[from])
 }
 
@@ -84,7 +84,7 @@ func (p *pass) dots(x *tensor, pr *product, from, to int, s *scratch) {
 	for i := from; i < to; i++ {
 		at := &row[0]
 		if w.aligned() {
-			at = (*float32)(unsafe.Pointer(&w.Data[i*w.RowBytes()]))
+			at = (*float32)(unsafe.Pointer(&w.Data[i*w.rowBytes]))
 		} else {
 			w.floats(i, row)
 		}

@@ -13,6 +13,9 @@ import (
 type weight struct {
 	checkpoint.Tensor
 	rows, cols int
+	rowBytes   int // of a stored row
+	blocks     int // of a stored row
+	quantised  bool
 	format     kernel.Format
 	gemv       kernel.Gemv // nil: through panels
 
@@ -32,6 +35,7 @@ func (e *Engine) load(t checkpoint.Tensor) (*weight, error) {
 	case w.cols%t.Type.Block() != 0 || len(t.Data) != w.rows*t.RowBytes():
 		return nil, fmt.Errorf("tensor %s: %d bytes do not hold %v elements of %s", t.Name, len(t.Data), t.Shape, t.Type)
 	}
+	w.rowBytes, w.blocks, w.quantised = t.RowBytes(), w.cols/t.Type.Block(), t.Type.Quantised()
 	w.format = kernel.Formats[t.Type]
 	w.gemv = e.set.Gemv[t.Type]
 	return w, nil
@@ -59,9 +63,9 @@ func (w *weight) floats(i int, dst []float32) {
 
 // expand turns rows from on into codes with their scales and minimums.
 func (w *weight) expand(set *kernel.Set, from, rows int, codes []uint8, scale, min []float32) {
-	src := w.Data[from*w.RowBytes() : (from+rows)*w.RowBytes()]
+	src := w.Data[from*w.rowBytes : (from+rows)*w.rowBytes]
 	if f := set.Expand[w.Type]; f != nil {
-		f(&src[0], len(src)/w.Type.BlockBytes(), &codes[0], &scale[0], &min[0])
+		f(&src[0], rows*w.blocks, &codes[0], &scale[0], &min[0])
 		return
 	}
 	groups := rows * w.cols / w.format.Group

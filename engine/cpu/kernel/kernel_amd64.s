@@ -1288,55 +1288,199 @@ GLOBL unpack<>(SB), RODATA|NOPTR, $32
 TEXT ·gemvQ8_0AVX2(SB), NOSPLIT, $0-72
 	MOVQ w+0(FP), AX
 	MOVQ n+8(FP), CX
-	MOVQ rowBytes+16(FP), DX
-	MOVQ out+64(FP), BX
+	MOVQ out+64(FP), DX
+	CMPQ CX, $0x04
+	JLT  single
 
-rows:
-	MOVQ   blocks+24(FP), R11
-	MOVQ   AX, SI
-	MOVQ   high+32(FP), DI
-	MOVQ   low+40(FP), R8
-	MOVQ   scale+48(FP), R9
-	MOVQ   sum+56(FP), R10
+fours:
+	MOVQ   blocks+24(FP), R9
+	MOVQ   rowBytes+16(FP), R10
+	MOVQ   high+32(FP), BX
+	MOVQ   low+40(FP), SI
+	SUBQ   BX, SI
+	MOVQ   scale+48(FP), DI
+	MOVQ   sum+56(FP), R8
+	SUBQ   DI, R8
+	MOVQ   AX, R11
+	ADDQ   R10, AX
+	MOVQ   AX, R12
+	ADDQ   R10, AX
+	MOVQ   AX, R13
+	ADDQ   R10, AX
+	MOVQ   AX, R14
+	ADDQ   R10, AX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
 
-blocks:
-	PREFETCHT0   2048(SI)
-	VPBROADCASTW (SI), X2
-	VCVTPH2PS    X2, Y2
-	VFMADD231SS  (R10), X2, X1
-	VBROADCASTSS (R9), Y3
-	VMULPS       Y2, Y3, Y3
-	VMOVDQU      2(SI), Y2
-	VPXOR        bytes80<>+0(SB), Y2, Y2
-	VPMADDUBSW   (DI), Y2, Y4
-	VPMADDUBSW   (R8), Y2, Y2
-	VPMADDWD     word00400040<>+0(SB), Y4, Y4
-	VPMADDWD     word00010001<>+0(SB), Y2, Y2
-	VPADDD       Y2, Y4, Y4
-	VCVTDQ2PS    Y4, Y4
-	VFMADD231PS  Y3, Y4, Y0
-	ADDQ         $0x22, SI
-	ADDQ         $0x00000020, DI
-	ADDQ         $0x00000020, R8
-	ADDQ         $0x04, R9
-	ADDQ         $0x04, R10
-	DECQ         R11
-	JNZ          blocks
-	VMULPS       wordc3000000<>+0(SB), Y1, Y1
+fours_blocks:
+	VBROADCASTSS (DI), Y8
+	PREFETCHT0   2816(R11)
+	VPBROADCASTW (R11), X9
+	VCVTPH2PS    X9, Y9
+	VFMADD231SS  (DI)(R8*1), X9, X4
+	VMULPS       Y9, Y8, Y9
+	VMOVDQU      2(R11), Y10
+	VPXOR        bytes80<>+0(SB), Y10, Y10
+	VPMADDUBSW   (BX), Y10, Y11
+	VPMADDUBSW   (BX)(SI*1), Y10, Y10
+	VPMADDWD     word00400040<>+0(SB), Y11, Y11
+	VPMADDWD     word00010001<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMADD231PS  Y9, Y11, Y0
+	PREFETCHT0   2816(R12)
+	VPBROADCASTW (R12), X9
+	VCVTPH2PS    X9, Y9
+	VFMADD231SS  (DI)(R8*1), X9, X5
+	VMULPS       Y9, Y8, Y9
+	VMOVDQU      2(R12), Y10
+	VPXOR        bytes80<>+0(SB), Y10, Y10
+	VPMADDUBSW   (BX), Y10, Y11
+	VPMADDUBSW   (BX)(SI*1), Y10, Y10
+	VPMADDWD     word00400040<>+0(SB), Y11, Y11
+	VPMADDWD     word00010001<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMADD231PS  Y9, Y11, Y1
+	PREFETCHT0   2816(R13)
+	VPBROADCASTW (R13), X9
+	VCVTPH2PS    X9, Y9
+	VFMADD231SS  (DI)(R8*1), X9, X6
+	VMULPS       Y9, Y8, Y9
+	VMOVDQU      2(R13), Y10
+	VPXOR        bytes80<>+0(SB), Y10, Y10
+	VPMADDUBSW   (BX), Y10, Y11
+	VPMADDUBSW   (BX)(SI*1), Y10, Y10
+	VPMADDWD     word00400040<>+0(SB), Y11, Y11
+	VPMADDWD     word00010001<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMADD231PS  Y9, Y11, Y2
+	PREFETCHT0   2816(R14)
+	VPBROADCASTW (R14), X9
+	VCVTPH2PS    X9, Y9
+	VFMADD231SS  (DI)(R8*1), X9, X7
+	VMULPS       Y9, Y8, Y8
+	VMOVDQU      2(R14), Y9
+	VPXOR        bytes80<>+0(SB), Y9, Y9
+	VPMADDUBSW   (BX), Y9, Y10
+	VPMADDUBSW   (BX)(SI*1), Y9, Y9
+	VPMADDWD     word00400040<>+0(SB), Y10, Y10
+	VPMADDWD     word00010001<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD231PS  Y8, Y10, Y3
+	ADDQ         $0x22, R11
+	ADDQ         $0x22, R12
+	ADDQ         $0x22, R13
+	ADDQ         $0x22, R14
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x04, DI
+	DECQ         R9
+	JNZ          fours_blocks
+	VMULPS       wordc3000000<>+0(SB), Y4, Y4
+	VADDPS       Y4, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X4
+	VADDPS       X0, X4, X4
+	VPERMILPS    $0x0e, X4, X0
+	VADDPS       X0, X4, X4
+	VPERMILPS    $0x01, X4, X0
+	VADDSS       X0, X4, X4
+	VMOVSS       X4, (DX)
+	VMULPS       wordc3000000<>+0(SB), Y5, Y5
+	VADDPS       Y5, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, 4(DX)
+	VMULPS       wordc3000000<>+0(SB), Y6, Y6
+	VADDPS       Y6, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X2, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, 8(DX)
+	VMULPS       wordc3000000<>+0(SB), Y7, Y7
+	VADDPS       Y7, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X3, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, 12(DX)
+	ADDQ         $0x10, DX
+	SUBQ         $0x04, CX
+	CMPQ         CX, $0x04
+	JGE          fours
+
+single:
+	TESTQ CX, CX
+	JZ    done
+
+rows:
+	MOVQ   blocks+24(FP), R9
+	MOVQ   rowBytes+16(FP), R10
+	MOVQ   high+32(FP), BX
+	MOVQ   low+40(FP), SI
+	SUBQ   BX, SI
+	MOVQ   scale+48(FP), DI
+	MOVQ   sum+56(FP), R8
+	SUBQ   DI, R8
+	MOVQ   AX, R11
+	ADDQ   R10, AX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+
+rows_blocks:
+	VBROADCASTSS (DI), Y3
+	PREFETCHT0   2816(R11)
+	VPBROADCASTW (R11), X4
+	VCVTPH2PS    X4, Y4
+	VFMADD231SS  (DI)(R8*1), X4, X2
+	VMULPS       Y4, Y3, Y3
+	VMOVDQU      2(R11), Y4
+	VPXOR        bytes80<>+0(SB), Y4, Y4
+	VPMADDUBSW   (BX), Y4, Y5
+	VPMADDUBSW   (BX)(SI*1), Y4, Y4
+	VPMADDWD     word00400040<>+0(SB), Y5, Y5
+	VPMADDWD     word00010001<>+0(SB), Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD231PS  Y3, Y5, Y0
+	ADDQ         $0x22, R11
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x04, DI
+	DECQ         R9
+	JNZ          rows_blocks
 	VADDPS       Y1, Y0, Y0
+	VMULPS       wordc3000000<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X0, X1, X1
 	VPERMILPS    $0x0e, X1, X0
 	VADDPS       X0, X1, X1
 	VPERMILPS    $0x01, X1, X0
 	VADDSS       X0, X1, X1
-	VMOVSS       X1, (BX)
-	ADDQ         $0x04, BX
-	ADDQ         DX, AX
-	DECQ         CX
-	JNZ          rows
+	VMOVSS       X1, (DX)
+	ADDQ         $0x04, DX
+	SUBQ         $0x01, CX
+	CMPQ         CX, $0x01
+	JGE          rows
+
+done:
 	VZEROUPPER
 	RET
 
@@ -1365,57 +1509,209 @@ GLOBL word00010001<>(SB), RODATA|NOPTR, $32
 TEXT ·gemvQ4_0AVX2(SB), NOSPLIT, $0-72
 	MOVQ w+0(FP), AX
 	MOVQ n+8(FP), CX
-	MOVQ rowBytes+16(FP), DX
-	MOVQ out+64(FP), BX
+	MOVQ out+64(FP), DX
+	CMPQ CX, $0x04
+	JLT  single
 
-rows:
-	MOVQ   blocks+24(FP), R11
-	MOVQ   AX, SI
-	MOVQ   high+32(FP), DI
-	MOVQ   low+40(FP), R8
-	MOVQ   scale+48(FP), R9
-	MOVQ   sum+56(FP), R10
+fours:
+	MOVQ   blocks+24(FP), R9
+	MOVQ   rowBytes+16(FP), R10
+	MOVQ   high+32(FP), BX
+	MOVQ   low+40(FP), SI
+	SUBQ   BX, SI
+	MOVQ   scale+48(FP), DI
+	MOVQ   sum+56(FP), R8
+	SUBQ   DI, R8
+	MOVQ   AX, R11
+	ADDQ   R10, AX
+	MOVQ   AX, R12
+	ADDQ   R10, AX
+	MOVQ   AX, R13
+	ADDQ   R10, AX
+	MOVQ   AX, R14
+	ADDQ   R10, AX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
 
-blocks:
-	PREFETCHT0   2048(SI)
-	VPBROADCASTW (SI), X2
-	VCVTPH2PS    X2, Y2
-	VFMADD231SS  (R10), X2, X1
-	VBROADCASTSS (R9), Y3
-	VMULPS       Y2, Y3, Y3
-	VMOVDQU      2(SI), X4
-	VPSRLW       $0x04, X4, X2
-	VINSERTI128  $0x01, X2, Y4, Y2
-	VPAND        bytes0f<>+0(SB), Y2, Y2
-	VPMADDUBSW   (DI), Y2, Y5
-	VPMADDUBSW   (R8), Y2, Y2
+fours_blocks:
+	VBROADCASTSS (DI), Y8
+	PREFETCHT0   2816(R11)
+	VPBROADCASTW (R11), X9
+	VCVTPH2PS    X9, Y9
+	VFMADD231SS  (DI)(R8*1), X9, X4
+	VMULPS       Y9, Y8, Y9
+	VMOVDQU      2(R11), X10
+	VPSRLW       $0x04, X10, X11
+	VINSERTI128  $0x01, X11, Y10, Y11
+	VPAND        bytes0f<>+0(SB), Y11, Y11
+	VPMADDUBSW   (BX), Y11, Y12
+	VPMADDUBSW   (BX)(SI*1), Y11, Y11
+	VPMADDWD     word00400040<>+0(SB), Y12, Y12
+	VPMADDWD     word00010001<>+0(SB), Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VCVTDQ2PS    Y12, Y12
+	VFMADD231PS  Y9, Y12, Y0
+	PREFETCHT0   2816(R12)
+	VPBROADCASTW (R12), X9
+	VCVTPH2PS    X9, Y9
+	VFMADD231SS  (DI)(R8*1), X9, X5
+	VMULPS       Y9, Y8, Y9
+	VMOVDQU      2(R12), X10
+	VPSRLW       $0x04, X10, X11
+	VINSERTI128  $0x01, X11, Y10, Y11
+	VPAND        bytes0f<>+0(SB), Y11, Y11
+	VPMADDUBSW   (BX), Y11, Y12
+	VPMADDUBSW   (BX)(SI*1), Y11, Y11
+	VPMADDWD     word00400040<>+0(SB), Y12, Y12
+	VPMADDWD     word00010001<>+0(SB), Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VCVTDQ2PS    Y12, Y12
+	VFMADD231PS  Y9, Y12, Y1
+	PREFETCHT0   2816(R13)
+	VPBROADCASTW (R13), X9
+	VCVTPH2PS    X9, Y9
+	VFMADD231SS  (DI)(R8*1), X9, X6
+	VMULPS       Y9, Y8, Y9
+	VMOVDQU      2(R13), X10
+	VPSRLW       $0x04, X10, X11
+	VINSERTI128  $0x01, X11, Y10, Y11
+	VPAND        bytes0f<>+0(SB), Y11, Y11
+	VPMADDUBSW   (BX), Y11, Y12
+	VPMADDUBSW   (BX)(SI*1), Y11, Y11
+	VPMADDWD     word00400040<>+0(SB), Y12, Y12
+	VPMADDWD     word00010001<>+0(SB), Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VCVTDQ2PS    Y12, Y12
+	VFMADD231PS  Y9, Y12, Y2
+	PREFETCHT0   2816(R14)
+	VPBROADCASTW (R14), X9
+	VCVTPH2PS    X9, Y9
+	VFMADD231SS  (DI)(R8*1), X9, X7
+	VMULPS       Y9, Y8, Y8
+	VMOVDQU      2(R14), X10
+	VPSRLW       $0x04, X10, X9
+	VINSERTI128  $0x01, X9, Y10, Y9
+	VPAND        bytes0f<>+0(SB), Y9, Y9
+	VPMADDUBSW   (BX), Y9, Y11
+	VPMADDUBSW   (BX)(SI*1), Y9, Y9
+	VPMADDWD     word00400040<>+0(SB), Y11, Y11
+	VPMADDWD     word00010001<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMADD231PS  Y8, Y11, Y3
+	ADDQ         $0x12, R11
+	ADDQ         $0x12, R12
+	ADDQ         $0x12, R13
+	ADDQ         $0x12, R14
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x04, DI
+	DECQ         R9
+	JNZ          fours_blocks
+	VMULPS       wordc1000000<>+0(SB), Y4, Y4
+	VADDPS       Y4, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X4
+	VADDPS       X0, X4, X4
+	VPERMILPS    $0x0e, X4, X0
+	VADDPS       X0, X4, X4
+	VPERMILPS    $0x01, X4, X0
+	VADDSS       X0, X4, X4
+	VMOVSS       X4, (DX)
+	VMULPS       wordc1000000<>+0(SB), Y5, Y5
+	VADDPS       Y5, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, 4(DX)
+	VMULPS       wordc1000000<>+0(SB), Y6, Y6
+	VADDPS       Y6, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X2, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, 8(DX)
+	VMULPS       wordc1000000<>+0(SB), Y7, Y7
+	VADDPS       Y7, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X3, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, 12(DX)
+	ADDQ         $0x10, DX
+	SUBQ         $0x04, CX
+	CMPQ         CX, $0x04
+	JGE          fours
+
+single:
+	TESTQ CX, CX
+	JZ    done
+
+rows:
+	MOVQ   blocks+24(FP), R9
+	MOVQ   rowBytes+16(FP), R10
+	MOVQ   high+32(FP), BX
+	MOVQ   low+40(FP), SI
+	SUBQ   BX, SI
+	MOVQ   scale+48(FP), DI
+	MOVQ   sum+56(FP), R8
+	SUBQ   DI, R8
+	MOVQ   AX, R11
+	ADDQ   R10, AX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+
+rows_blocks:
+	VBROADCASTSS (DI), Y3
+	PREFETCHT0   2816(R11)
+	VPBROADCASTW (R11), X4
+	VCVTPH2PS    X4, Y4
+	VFMADD231SS  (DI)(R8*1), X4, X2
+	VMULPS       Y4, Y3, Y3
+	VMOVDQU      2(R11), X10
+	VPSRLW       $0x04, X10, X4
+	VINSERTI128  $0x01, X4, Y10, Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	VPMADDUBSW   (BX), Y4, Y5
+	VPMADDUBSW   (BX)(SI*1), Y4, Y4
 	VPMADDWD     word00400040<>+0(SB), Y5, Y5
-	VPMADDWD     word00010001<>+0(SB), Y2, Y2
-	VPADDD       Y2, Y5, Y5
+	VPMADDWD     word00010001<>+0(SB), Y4, Y4
+	VPADDD       Y4, Y5, Y5
 	VCVTDQ2PS    Y5, Y5
 	VFMADD231PS  Y3, Y5, Y0
-	ADDQ         $0x12, SI
-	ADDQ         $0x00000020, DI
-	ADDQ         $0x00000020, R8
-	ADDQ         $0x04, R9
-	ADDQ         $0x04, R10
-	DECQ         R11
-	JNZ          blocks
-	VMULPS       wordc1000000<>+0(SB), Y1, Y1
+	ADDQ         $0x12, R11
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x04, DI
+	DECQ         R9
+	JNZ          rows_blocks
 	VADDPS       Y1, Y0, Y0
+	VMULPS       wordc1000000<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X0, X1, X1
 	VPERMILPS    $0x0e, X1, X0
 	VADDPS       X0, X1, X1
 	VPERMILPS    $0x01, X1, X0
 	VADDSS       X0, X1, X1
-	VMOVSS       X1, (BX)
-	ADDQ         $0x04, BX
-	ADDQ         DX, AX
-	DECQ         CX
-	JNZ          rows
+	VMOVSS       X1, (DX)
+	ADDQ         $0x04, DX
+	SUBQ         $0x01, CX
+	CMPQ         CX, $0x01
+	JGE          rows
+
+done:
 	VZEROUPPER
 	RET
 
@@ -1424,58 +1720,214 @@ blocks:
 TEXT ·gemvQ4_1AVX2(SB), NOSPLIT, $0-72
 	MOVQ w+0(FP), AX
 	MOVQ n+8(FP), CX
-	MOVQ rowBytes+16(FP), DX
-	MOVQ out+64(FP), BX
+	MOVQ out+64(FP), DX
+	CMPQ CX, $0x04
+	JLT  single
 
-rows:
-	MOVQ   blocks+24(FP), R11
-	MOVQ   AX, SI
-	MOVQ   high+32(FP), DI
-	MOVQ   low+40(FP), R8
-	MOVQ   scale+48(FP), R9
-	MOVQ   sum+56(FP), R10
+fours:
+	MOVQ   blocks+24(FP), R9
+	MOVQ   rowBytes+16(FP), R10
+	MOVQ   high+32(FP), BX
+	MOVQ   low+40(FP), SI
+	SUBQ   BX, SI
+	MOVQ   scale+48(FP), DI
+	MOVQ   sum+56(FP), R8
+	SUBQ   DI, R8
+	MOVQ   AX, R11
+	ADDQ   R10, AX
+	MOVQ   AX, R12
+	ADDQ   R10, AX
+	MOVQ   AX, R13
+	ADDQ   R10, AX
+	MOVQ   AX, R14
+	ADDQ   R10, AX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
 
-blocks:
-	PREFETCHT0   2048(SI)
-	VPBROADCASTW (SI), X2
-	VCVTPH2PS    X2, Y2
-	VPBROADCASTW 2(SI), X3
-	VCVTPH2PS    X3, Y3
-	VFMADD231SS  (R10), X3, X1
-	VBROADCASTSS (R9), Y3
-	VMULPS       Y2, Y3, Y3
-	VMOVDQU      4(SI), X4
-	VPSRLW       $0x04, X4, X2
-	VINSERTI128  $0x01, X2, Y4, Y2
-	VPAND        bytes0f<>+0(SB), Y2, Y2
-	VPMADDUBSW   (DI), Y2, Y5
-	VPMADDUBSW   (R8), Y2, Y2
+fours_blocks:
+	VBROADCASTSS (DI), Y8
+	PREFETCHT0   2816(R11)
+	VPBROADCASTW (R11), X9
+	VCVTPH2PS    X9, Y9
+	VPBROADCASTW 2(R11), X10
+	VCVTPH2PS    X10, Y10
+	VFMADD231SS  (DI)(R8*1), X10, X4
+	VMULPS       Y9, Y8, Y9
+	VMOVDQU      4(R11), X11
+	VPSRLW       $0x04, X11, X10
+	VINSERTI128  $0x01, X10, Y11, Y10
+	VPAND        bytes0f<>+0(SB), Y10, Y10
+	VPMADDUBSW   (BX), Y10, Y12
+	VPMADDUBSW   (BX)(SI*1), Y10, Y10
+	VPMADDWD     word00400040<>+0(SB), Y12, Y12
+	VPMADDWD     word00010001<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y12, Y12
+	VCVTDQ2PS    Y12, Y12
+	VFMADD231PS  Y9, Y12, Y0
+	PREFETCHT0   2816(R12)
+	VPBROADCASTW (R12), X9
+	VCVTPH2PS    X9, Y9
+	VPBROADCASTW 2(R12), X10
+	VCVTPH2PS    X10, Y10
+	VFMADD231SS  (DI)(R8*1), X10, X5
+	VMULPS       Y9, Y8, Y9
+	VMOVDQU      4(R12), X11
+	VPSRLW       $0x04, X11, X10
+	VINSERTI128  $0x01, X10, Y11, Y10
+	VPAND        bytes0f<>+0(SB), Y10, Y10
+	VPMADDUBSW   (BX), Y10, Y12
+	VPMADDUBSW   (BX)(SI*1), Y10, Y10
+	VPMADDWD     word00400040<>+0(SB), Y12, Y12
+	VPMADDWD     word00010001<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y12, Y12
+	VCVTDQ2PS    Y12, Y12
+	VFMADD231PS  Y9, Y12, Y1
+	PREFETCHT0   2816(R13)
+	VPBROADCASTW (R13), X9
+	VCVTPH2PS    X9, Y9
+	VPBROADCASTW 2(R13), X10
+	VCVTPH2PS    X10, Y10
+	VFMADD231SS  (DI)(R8*1), X10, X6
+	VMULPS       Y9, Y8, Y9
+	VMOVDQU      4(R13), X11
+	VPSRLW       $0x04, X11, X10
+	VINSERTI128  $0x01, X10, Y11, Y10
+	VPAND        bytes0f<>+0(SB), Y10, Y10
+	VPMADDUBSW   (BX), Y10, Y12
+	VPMADDUBSW   (BX)(SI*1), Y10, Y10
+	VPMADDWD     word00400040<>+0(SB), Y12, Y12
+	VPMADDWD     word00010001<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y12, Y12
+	VCVTDQ2PS    Y12, Y12
+	VFMADD231PS  Y9, Y12, Y2
+	PREFETCHT0   2816(R14)
+	VPBROADCASTW (R14), X9
+	VCVTPH2PS    X9, Y9
+	VPBROADCASTW 2(R14), X10
+	VCVTPH2PS    X10, Y10
+	VFMADD231SS  (DI)(R8*1), X10, X7
+	VMULPS       Y9, Y8, Y8
+	VMOVDQU      4(R14), X11
+	VPSRLW       $0x04, X11, X9
+	VINSERTI128  $0x01, X9, Y11, Y9
+	VPAND        bytes0f<>+0(SB), Y9, Y9
+	VPMADDUBSW   (BX), Y9, Y10
+	VPMADDUBSW   (BX)(SI*1), Y9, Y9
+	VPMADDWD     word00400040<>+0(SB), Y10, Y10
+	VPMADDWD     word00010001<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD231PS  Y8, Y10, Y3
+	ADDQ         $0x14, R11
+	ADDQ         $0x14, R12
+	ADDQ         $0x14, R13
+	ADDQ         $0x14, R14
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x04, DI
+	DECQ         R9
+	JNZ          fours_blocks
+	VADDPS       Y4, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X4
+	VADDPS       X0, X4, X4
+	VPERMILPS    $0x0e, X4, X0
+	VADDPS       X0, X4, X4
+	VPERMILPS    $0x01, X4, X0
+	VADDSS       X0, X4, X4
+	VMOVSS       X4, (DX)
+	VADDPS       Y5, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, 4(DX)
+	VADDPS       Y6, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X2, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, 8(DX)
+	VADDPS       Y7, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X3, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, 12(DX)
+	ADDQ         $0x10, DX
+	SUBQ         $0x04, CX
+	CMPQ         CX, $0x04
+	JGE          fours
+
+single:
+	TESTQ CX, CX
+	JZ    done
+
+rows:
+	MOVQ   blocks+24(FP), R9
+	MOVQ   rowBytes+16(FP), R10
+	MOVQ   high+32(FP), BX
+	MOVQ   low+40(FP), SI
+	SUBQ   BX, SI
+	MOVQ   scale+48(FP), DI
+	MOVQ   sum+56(FP), R8
+	SUBQ   DI, R8
+	MOVQ   AX, R11
+	ADDQ   R10, AX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+
+rows_blocks:
+	VBROADCASTSS (DI), Y3
+	PREFETCHT0   2816(R11)
+	VPBROADCASTW (R11), X4
+	VCVTPH2PS    X4, Y4
+	VPBROADCASTW 2(R11), X5
+	VCVTPH2PS    X5, Y5
+	VFMADD231SS  (DI)(R8*1), X5, X2
+	VMULPS       Y4, Y3, Y3
+	VMOVDQU      4(R11), X11
+	VPSRLW       $0x04, X11, X4
+	VINSERTI128  $0x01, X4, Y11, Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	VPMADDUBSW   (BX), Y4, Y5
+	VPMADDUBSW   (BX)(SI*1), Y4, Y4
 	VPMADDWD     word00400040<>+0(SB), Y5, Y5
-	VPMADDWD     word00010001<>+0(SB), Y2, Y2
-	VPADDD       Y2, Y5, Y5
+	VPMADDWD     word00010001<>+0(SB), Y4, Y4
+	VPADDD       Y4, Y5, Y5
 	VCVTDQ2PS    Y5, Y5
 	VFMADD231PS  Y3, Y5, Y0
-	ADDQ         $0x14, SI
-	ADDQ         $0x00000020, DI
-	ADDQ         $0x00000020, R8
-	ADDQ         $0x04, R9
-	ADDQ         $0x04, R10
-	DECQ         R11
-	JNZ          blocks
+	ADDQ         $0x14, R11
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x04, DI
+	DECQ         R9
+	JNZ          rows_blocks
 	VADDPS       Y1, Y0, Y0
+	VADDPS       Y2, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X0, X1, X1
 	VPERMILPS    $0x0e, X1, X0
 	VADDPS       X0, X1, X1
 	VPERMILPS    $0x01, X1, X0
 	VADDSS       X0, X1, X1
-	VMOVSS       X1, (BX)
-	ADDQ         $0x04, BX
-	ADDQ         DX, AX
-	DECQ         CX
-	JNZ          rows
+	VMOVSS       X1, (DX)
+	ADDQ         $0x04, DX
+	SUBQ         $0x01, CX
+	CMPQ         CX, $0x01
+	JGE          rows
+
+done:
 	VZEROUPPER
 	RET
 
@@ -1484,63 +1936,239 @@ blocks:
 TEXT ·gemvQ5_0AVX2(SB), NOSPLIT, $0-72
 	MOVQ w+0(FP), AX
 	MOVQ n+8(FP), CX
-	MOVQ rowBytes+16(FP), DX
-	MOVQ out+64(FP), BX
+	MOVQ out+64(FP), DX
+	CMPQ CX, $0x04
+	JLT  single
 
-rows:
-	MOVQ   blocks+24(FP), R11
-	MOVQ   AX, SI
-	MOVQ   high+32(FP), DI
-	MOVQ   low+40(FP), R8
-	MOVQ   scale+48(FP), R9
-	MOVQ   sum+56(FP), R10
+fours:
+	MOVQ   blocks+24(FP), R9
+	MOVQ   rowBytes+16(FP), R10
+	MOVQ   high+32(FP), BX
+	MOVQ   low+40(FP), SI
+	SUBQ   BX, SI
+	MOVQ   scale+48(FP), DI
+	MOVQ   sum+56(FP), R8
+	SUBQ   DI, R8
+	MOVQ   AX, R11
+	ADDQ   R10, AX
+	MOVQ   AX, R12
+	ADDQ   R10, AX
+	MOVQ   AX, R13
+	ADDQ   R10, AX
+	MOVQ   AX, R14
+	ADDQ   R10, AX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
 
-blocks:
-	PREFETCHT0   2048(SI)
-	VPBROADCASTW (SI), X2
-	VCVTPH2PS    X2, Y2
-	VFMADD231SS  (R10), X2, X1
-	VBROADCASTSS (R9), Y3
-	VMULPS       Y2, Y3, Y3
-	VMOVDQU      6(SI), X4
-	VPSRLW       $0x04, X4, X2
-	VINSERTI128  $0x01, X2, Y4, Y2
-	VPAND        bytes0f<>+0(SB), Y2, Y2
-	VPBROADCASTD 2(SI), Y5
+fours_blocks:
+	VBROADCASTSS (DI), Y8
+	PREFETCHT0   2816(R11)
+	VPBROADCASTW (R11), X9
+	VCVTPH2PS    X9, Y9
+	VFMADD231SS  (DI)(R8*1), X9, X4
+	VMULPS       Y9, Y8, Y9
+	VMOVDQU      6(R11), X10
+	VPSRLW       $0x04, X10, X11
+	VINSERTI128  $0x01, X11, Y10, Y11
+	VPAND        bytes0f<>+0(SB), Y11, Y11
+	VPBROADCASTD 2(R11), Y12
+	VPSHUFB      spreadBits<>+0(SB), Y12, Y12
+	VPAND        oneBit<>+0(SB), Y12, Y12
+	VPCMPEQB     oneBit<>+0(SB), Y12, Y12
+	VPAND        bytes10<>+0(SB), Y12, Y12
+	VPOR         Y12, Y11, Y11
+	VPMADDUBSW   (BX), Y11, Y12
+	VPMADDUBSW   (BX)(SI*1), Y11, Y11
+	VPMADDWD     word00400040<>+0(SB), Y12, Y12
+	VPMADDWD     word00010001<>+0(SB), Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VCVTDQ2PS    Y12, Y12
+	VFMADD231PS  Y9, Y12, Y0
+	PREFETCHT0   2816(R12)
+	VPBROADCASTW (R12), X9
+	VCVTPH2PS    X9, Y9
+	VFMADD231SS  (DI)(R8*1), X9, X5
+	VMULPS       Y9, Y8, Y9
+	VMOVDQU      6(R12), X10
+	VPSRLW       $0x04, X10, X11
+	VINSERTI128  $0x01, X11, Y10, Y11
+	VPAND        bytes0f<>+0(SB), Y11, Y11
+	VPBROADCASTD 2(R12), Y12
+	VPSHUFB      spreadBits<>+0(SB), Y12, Y12
+	VPAND        oneBit<>+0(SB), Y12, Y12
+	VPCMPEQB     oneBit<>+0(SB), Y12, Y12
+	VPAND        bytes10<>+0(SB), Y12, Y12
+	VPOR         Y12, Y11, Y11
+	VPMADDUBSW   (BX), Y11, Y12
+	VPMADDUBSW   (BX)(SI*1), Y11, Y11
+	VPMADDWD     word00400040<>+0(SB), Y12, Y12
+	VPMADDWD     word00010001<>+0(SB), Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VCVTDQ2PS    Y12, Y12
+	VFMADD231PS  Y9, Y12, Y1
+	PREFETCHT0   2816(R13)
+	VPBROADCASTW (R13), X9
+	VCVTPH2PS    X9, Y9
+	VFMADD231SS  (DI)(R8*1), X9, X6
+	VMULPS       Y9, Y8, Y9
+	VMOVDQU      6(R13), X10
+	VPSRLW       $0x04, X10, X11
+	VINSERTI128  $0x01, X11, Y10, Y11
+	VPAND        bytes0f<>+0(SB), Y11, Y11
+	VPBROADCASTD 2(R13), Y12
+	VPSHUFB      spreadBits<>+0(SB), Y12, Y12
+	VPAND        oneBit<>+0(SB), Y12, Y12
+	VPCMPEQB     oneBit<>+0(SB), Y12, Y12
+	VPAND        bytes10<>+0(SB), Y12, Y12
+	VPOR         Y12, Y11, Y11
+	VPMADDUBSW   (BX), Y11, Y12
+	VPMADDUBSW   (BX)(SI*1), Y11, Y11
+	VPMADDWD     word00400040<>+0(SB), Y12, Y12
+	VPMADDWD     word00010001<>+0(SB), Y11, Y11
+	VPADDD       Y11, Y12, Y12
+	VCVTDQ2PS    Y12, Y12
+	VFMADD231PS  Y9, Y12, Y2
+	PREFETCHT0   2816(R14)
+	VPBROADCASTW (R14), X9
+	VCVTPH2PS    X9, Y9
+	VFMADD231SS  (DI)(R8*1), X9, X7
+	VMULPS       Y9, Y8, Y8
+	VMOVDQU      6(R14), X10
+	VPSRLW       $0x04, X10, X9
+	VINSERTI128  $0x01, X9, Y10, Y9
+	VPAND        bytes0f<>+0(SB), Y9, Y9
+	VPBROADCASTD 2(R14), Y11
+	VPSHUFB      spreadBits<>+0(SB), Y11, Y11
+	VPAND        oneBit<>+0(SB), Y11, Y11
+	VPCMPEQB     oneBit<>+0(SB), Y11, Y11
+	VPAND        bytes10<>+0(SB), Y11, Y11
+	VPOR         Y11, Y9, Y9
+	VPMADDUBSW   (BX), Y9, Y11
+	VPMADDUBSW   (BX)(SI*1), Y9, Y9
+	VPMADDWD     word00400040<>+0(SB), Y11, Y11
+	VPMADDWD     word00010001<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMADD231PS  Y8, Y11, Y3
+	ADDQ         $0x16, R11
+	ADDQ         $0x16, R12
+	ADDQ         $0x16, R13
+	ADDQ         $0x16, R14
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x04, DI
+	DECQ         R9
+	JNZ          fours_blocks
+	VMULPS       wordc1800000<>+0(SB), Y4, Y4
+	VADDPS       Y4, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X4
+	VADDPS       X0, X4, X4
+	VPERMILPS    $0x0e, X4, X0
+	VADDPS       X0, X4, X4
+	VPERMILPS    $0x01, X4, X0
+	VADDSS       X0, X4, X4
+	VMOVSS       X4, (DX)
+	VMULPS       wordc1800000<>+0(SB), Y5, Y5
+	VADDPS       Y5, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, 4(DX)
+	VMULPS       wordc1800000<>+0(SB), Y6, Y6
+	VADDPS       Y6, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X2, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, 8(DX)
+	VMULPS       wordc1800000<>+0(SB), Y7, Y7
+	VADDPS       Y7, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X3, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, 12(DX)
+	ADDQ         $0x10, DX
+	SUBQ         $0x04, CX
+	CMPQ         CX, $0x04
+	JGE          fours
+
+single:
+	TESTQ CX, CX
+	JZ    done
+
+rows:
+	MOVQ   blocks+24(FP), R9
+	MOVQ   rowBytes+16(FP), R10
+	MOVQ   high+32(FP), BX
+	MOVQ   low+40(FP), SI
+	SUBQ   BX, SI
+	MOVQ   scale+48(FP), DI
+	MOVQ   sum+56(FP), R8
+	SUBQ   DI, R8
+	MOVQ   AX, R11
+	ADDQ   R10, AX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+
+rows_blocks:
+	VBROADCASTSS (DI), Y3
+	PREFETCHT0   2816(R11)
+	VPBROADCASTW (R11), X4
+	VCVTPH2PS    X4, Y4
+	VFMADD231SS  (DI)(R8*1), X4, X2
+	VMULPS       Y4, Y3, Y3
+	VMOVDQU      6(R11), X10
+	VPSRLW       $0x04, X10, X4
+	VINSERTI128  $0x01, X4, Y10, Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	VPBROADCASTD 2(R11), Y5
 	VPSHUFB      spreadBits<>+0(SB), Y5, Y5
 	VPAND        oneBit<>+0(SB), Y5, Y5
 	VPCMPEQB     oneBit<>+0(SB), Y5, Y5
 	VPAND        bytes10<>+0(SB), Y5, Y5
-	VPOR         Y5, Y2, Y2
-	VPMADDUBSW   (DI), Y2, Y5
-	VPMADDUBSW   (R8), Y2, Y2
+	VPOR         Y5, Y4, Y4
+	VPMADDUBSW   (BX), Y4, Y5
+	VPMADDUBSW   (BX)(SI*1), Y4, Y4
 	VPMADDWD     word00400040<>+0(SB), Y5, Y5
-	VPMADDWD     word00010001<>+0(SB), Y2, Y2
-	VPADDD       Y2, Y5, Y5
+	VPMADDWD     word00010001<>+0(SB), Y4, Y4
+	VPADDD       Y4, Y5, Y5
 	VCVTDQ2PS    Y5, Y5
 	VFMADD231PS  Y3, Y5, Y0
-	ADDQ         $0x16, SI
-	ADDQ         $0x00000020, DI
-	ADDQ         $0x00000020, R8
-	ADDQ         $0x04, R9
-	ADDQ         $0x04, R10
-	DECQ         R11
-	JNZ          blocks
-	VMULPS       wordc1800000<>+0(SB), Y1, Y1
+	ADDQ         $0x16, R11
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x04, DI
+	DECQ         R9
+	JNZ          rows_blocks
 	VADDPS       Y1, Y0, Y0
+	VMULPS       wordc1800000<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X0, X1, X1
 	VPERMILPS    $0x0e, X1, X0
 	VADDPS       X0, X1, X1
 	VPERMILPS    $0x01, X1, X0
 	VADDSS       X0, X1, X1
-	VMOVSS       X1, (BX)
-	ADDQ         $0x04, BX
-	ADDQ         DX, AX
-	DECQ         CX
-	JNZ          rows
+	VMOVSS       X1, (DX)
+	ADDQ         $0x04, DX
+	SUBQ         $0x01, CX
+	CMPQ         CX, $0x01
+	JGE          rows
+
+done:
 	VZEROUPPER
 	RET
 
@@ -1549,64 +2177,244 @@ blocks:
 TEXT ·gemvQ5_1AVX2(SB), NOSPLIT, $0-72
 	MOVQ w+0(FP), AX
 	MOVQ n+8(FP), CX
-	MOVQ rowBytes+16(FP), DX
-	MOVQ out+64(FP), BX
+	MOVQ out+64(FP), DX
+	CMPQ CX, $0x04
+	JLT  single
 
-rows:
-	MOVQ   blocks+24(FP), R11
-	MOVQ   AX, SI
-	MOVQ   high+32(FP), DI
-	MOVQ   low+40(FP), R8
-	MOVQ   scale+48(FP), R9
-	MOVQ   sum+56(FP), R10
+fours:
+	MOVQ   blocks+24(FP), R9
+	MOVQ   rowBytes+16(FP), R10
+	MOVQ   high+32(FP), BX
+	MOVQ   low+40(FP), SI
+	SUBQ   BX, SI
+	MOVQ   scale+48(FP), DI
+	MOVQ   sum+56(FP), R8
+	SUBQ   DI, R8
+	MOVQ   AX, R11
+	ADDQ   R10, AX
+	MOVQ   AX, R12
+	ADDQ   R10, AX
+	MOVQ   AX, R13
+	ADDQ   R10, AX
+	MOVQ   AX, R14
+	ADDQ   R10, AX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
 
-blocks:
-	PREFETCHT0   2048(SI)
-	VPBROADCASTW (SI), X2
-	VCVTPH2PS    X2, Y2
-	VPBROADCASTW 2(SI), X3
-	VCVTPH2PS    X3, Y3
-	VFMADD231SS  (R10), X3, X1
-	VBROADCASTSS (R9), Y3
-	VMULPS       Y2, Y3, Y3
-	VMOVDQU      8(SI), X4
-	VPSRLW       $0x04, X4, X2
-	VINSERTI128  $0x01, X2, Y4, Y2
-	VPAND        bytes0f<>+0(SB), Y2, Y2
-	VPBROADCASTD 4(SI), Y5
+fours_blocks:
+	VBROADCASTSS (DI), Y8
+	PREFETCHT0   2816(R11)
+	VPBROADCASTW (R11), X9
+	VCVTPH2PS    X9, Y9
+	VPBROADCASTW 2(R11), X10
+	VCVTPH2PS    X10, Y10
+	VFMADD231SS  (DI)(R8*1), X10, X4
+	VMULPS       Y9, Y8, Y9
+	VMOVDQU      8(R11), X11
+	VPSRLW       $0x04, X11, X10
+	VINSERTI128  $0x01, X10, Y11, Y10
+	VPAND        bytes0f<>+0(SB), Y10, Y10
+	VPBROADCASTD 4(R11), Y12
+	VPSHUFB      spreadBits<>+0(SB), Y12, Y12
+	VPAND        oneBit<>+0(SB), Y12, Y12
+	VPCMPEQB     oneBit<>+0(SB), Y12, Y12
+	VPAND        bytes10<>+0(SB), Y12, Y12
+	VPOR         Y12, Y10, Y10
+	VPMADDUBSW   (BX), Y10, Y12
+	VPMADDUBSW   (BX)(SI*1), Y10, Y10
+	VPMADDWD     word00400040<>+0(SB), Y12, Y12
+	VPMADDWD     word00010001<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y12, Y12
+	VCVTDQ2PS    Y12, Y12
+	VFMADD231PS  Y9, Y12, Y0
+	PREFETCHT0   2816(R12)
+	VPBROADCASTW (R12), X9
+	VCVTPH2PS    X9, Y9
+	VPBROADCASTW 2(R12), X10
+	VCVTPH2PS    X10, Y10
+	VFMADD231SS  (DI)(R8*1), X10, X5
+	VMULPS       Y9, Y8, Y9
+	VMOVDQU      8(R12), X11
+	VPSRLW       $0x04, X11, X10
+	VINSERTI128  $0x01, X10, Y11, Y10
+	VPAND        bytes0f<>+0(SB), Y10, Y10
+	VPBROADCASTD 4(R12), Y12
+	VPSHUFB      spreadBits<>+0(SB), Y12, Y12
+	VPAND        oneBit<>+0(SB), Y12, Y12
+	VPCMPEQB     oneBit<>+0(SB), Y12, Y12
+	VPAND        bytes10<>+0(SB), Y12, Y12
+	VPOR         Y12, Y10, Y10
+	VPMADDUBSW   (BX), Y10, Y12
+	VPMADDUBSW   (BX)(SI*1), Y10, Y10
+	VPMADDWD     word00400040<>+0(SB), Y12, Y12
+	VPMADDWD     word00010001<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y12, Y12
+	VCVTDQ2PS    Y12, Y12
+	VFMADD231PS  Y9, Y12, Y1
+	PREFETCHT0   2816(R13)
+	VPBROADCASTW (R13), X9
+	VCVTPH2PS    X9, Y9
+	VPBROADCASTW 2(R13), X10
+	VCVTPH2PS    X10, Y10
+	VFMADD231SS  (DI)(R8*1), X10, X6
+	VMULPS       Y9, Y8, Y9
+	VMOVDQU      8(R13), X11
+	VPSRLW       $0x04, X11, X10
+	VINSERTI128  $0x01, X10, Y11, Y10
+	VPAND        bytes0f<>+0(SB), Y10, Y10
+	VPBROADCASTD 4(R13), Y12
+	VPSHUFB      spreadBits<>+0(SB), Y12, Y12
+	VPAND        oneBit<>+0(SB), Y12, Y12
+	VPCMPEQB     oneBit<>+0(SB), Y12, Y12
+	VPAND        bytes10<>+0(SB), Y12, Y12
+	VPOR         Y12, Y10, Y10
+	VPMADDUBSW   (BX), Y10, Y12
+	VPMADDUBSW   (BX)(SI*1), Y10, Y10
+	VPMADDWD     word00400040<>+0(SB), Y12, Y12
+	VPMADDWD     word00010001<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y12, Y12
+	VCVTDQ2PS    Y12, Y12
+	VFMADD231PS  Y9, Y12, Y2
+	PREFETCHT0   2816(R14)
+	VPBROADCASTW (R14), X9
+	VCVTPH2PS    X9, Y9
+	VPBROADCASTW 2(R14), X10
+	VCVTPH2PS    X10, Y10
+	VFMADD231SS  (DI)(R8*1), X10, X7
+	VMULPS       Y9, Y8, Y8
+	VMOVDQU      8(R14), X11
+	VPSRLW       $0x04, X11, X9
+	VINSERTI128  $0x01, X9, Y11, Y9
+	VPAND        bytes0f<>+0(SB), Y9, Y9
+	VPBROADCASTD 4(R14), Y10
+	VPSHUFB      spreadBits<>+0(SB), Y10, Y10
+	VPAND        oneBit<>+0(SB), Y10, Y10
+	VPCMPEQB     oneBit<>+0(SB), Y10, Y10
+	VPAND        bytes10<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPMADDUBSW   (BX), Y9, Y10
+	VPMADDUBSW   (BX)(SI*1), Y9, Y9
+	VPMADDWD     word00400040<>+0(SB), Y10, Y10
+	VPMADDWD     word00010001<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD231PS  Y8, Y10, Y3
+	ADDQ         $0x18, R11
+	ADDQ         $0x18, R12
+	ADDQ         $0x18, R13
+	ADDQ         $0x18, R14
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x04, DI
+	DECQ         R9
+	JNZ          fours_blocks
+	VADDPS       Y4, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X4
+	VADDPS       X0, X4, X4
+	VPERMILPS    $0x0e, X4, X0
+	VADDPS       X0, X4, X4
+	VPERMILPS    $0x01, X4, X0
+	VADDSS       X0, X4, X4
+	VMOVSS       X4, (DX)
+	VADDPS       Y5, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, 4(DX)
+	VADDPS       Y6, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X2, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, 8(DX)
+	VADDPS       Y7, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X3, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, 12(DX)
+	ADDQ         $0x10, DX
+	SUBQ         $0x04, CX
+	CMPQ         CX, $0x04
+	JGE          fours
+
+single:
+	TESTQ CX, CX
+	JZ    done
+
+rows:
+	MOVQ   blocks+24(FP), R9
+	MOVQ   rowBytes+16(FP), R10
+	MOVQ   high+32(FP), BX
+	MOVQ   low+40(FP), SI
+	SUBQ   BX, SI
+	MOVQ   scale+48(FP), DI
+	MOVQ   sum+56(FP), R8
+	SUBQ   DI, R8
+	MOVQ   AX, R11
+	ADDQ   R10, AX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+
+rows_blocks:
+	VBROADCASTSS (DI), Y3
+	PREFETCHT0   2816(R11)
+	VPBROADCASTW (R11), X4
+	VCVTPH2PS    X4, Y4
+	VPBROADCASTW 2(R11), X5
+	VCVTPH2PS    X5, Y5
+	VFMADD231SS  (DI)(R8*1), X5, X2
+	VMULPS       Y4, Y3, Y3
+	VMOVDQU      8(R11), X11
+	VPSRLW       $0x04, X11, X4
+	VINSERTI128  $0x01, X4, Y11, Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	VPBROADCASTD 4(R11), Y5
 	VPSHUFB      spreadBits<>+0(SB), Y5, Y5
 	VPAND        oneBit<>+0(SB), Y5, Y5
 	VPCMPEQB     oneBit<>+0(SB), Y5, Y5
 	VPAND        bytes10<>+0(SB), Y5, Y5
-	VPOR         Y5, Y2, Y2
-	VPMADDUBSW   (DI), Y2, Y5
-	VPMADDUBSW   (R8), Y2, Y2
+	VPOR         Y5, Y4, Y4
+	VPMADDUBSW   (BX), Y4, Y5
+	VPMADDUBSW   (BX)(SI*1), Y4, Y4
 	VPMADDWD     word00400040<>+0(SB), Y5, Y5
-	VPMADDWD     word00010001<>+0(SB), Y2, Y2
-	VPADDD       Y2, Y5, Y5
+	VPMADDWD     word00010001<>+0(SB), Y4, Y4
+	VPADDD       Y4, Y5, Y5
 	VCVTDQ2PS    Y5, Y5
 	VFMADD231PS  Y3, Y5, Y0
-	ADDQ         $0x18, SI
-	ADDQ         $0x00000020, DI
-	ADDQ         $0x00000020, R8
-	ADDQ         $0x04, R9
-	ADDQ         $0x04, R10
-	DECQ         R11
-	JNZ          blocks
+	ADDQ         $0x18, R11
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x04, DI
+	DECQ         R9
+	JNZ          rows_blocks
 	VADDPS       Y1, Y0, Y0
+	VADDPS       Y2, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X0, X1, X1
 	VPERMILPS    $0x0e, X1, X0
 	VADDPS       X0, X1, X1
 	VPERMILPS    $0x01, X1, X0
 	VADDSS       X0, X1, X1
-	VMOVSS       X1, (BX)
-	ADDQ         $0x04, BX
-	ADDQ         DX, AX
-	DECQ         CX
-	JNZ          rows
+	VMOVSS       X1, (DX)
+	ADDQ         $0x04, DX
+	SUBQ         $0x01, CX
+	CMPQ         CX, $0x01
+	JGE          rows
+
+done:
 	VZEROUPPER
 	RET
 
@@ -1615,159 +2423,164 @@ blocks:
 TEXT ·gemvQ4_KAVX2(SB), NOSPLIT, $64-72
 	MOVQ w+0(FP), AX
 	MOVQ n+8(FP), CX
-	MOVQ rowBytes+16(FP), DX
-	MOVQ out+64(FP), BX
+	MOVQ out+64(FP), DX
 
 rows:
-	MOVQ   blocks+24(FP), R11
-	MOVQ   AX, SI
-	MOVQ   high+32(FP), DI
-	MOVQ   low+40(FP), R8
-	MOVQ   scale+48(FP), R9
-	MOVQ   sum+56(FP), R10
+	MOVQ   blocks+24(FP), R9
+	MOVQ   rowBytes+16(FP), R10
+	MOVQ   high+32(FP), BX
+	MOVQ   low+40(FP), SI
+	SUBQ   BX, SI
+	MOVQ   scale+48(FP), DI
+	MOVQ   sum+56(FP), R8
+	SUBQ   DI, R8
+	MOVQ   AX, R11
+	ADDQ   R10, AX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
 
-blocks:
-	PREFETCHT0   2048(SI)
-	MOVL         4(SI), R12
-	MOVL         8(SI), R13
-	MOVL         12(SI), R14
-	MOVL         R12, R15
-	ANDL         $0x3f3f3f3f, R15
-	MOVL         R14, BP
-	ANDL         $0x0f0f0f0f, BP
-	SHRL         $0x02, R12
-	ANDL         $0x30303030, R12
-	ORL          R12, BP
-	VPBROADCASTW (SI), X2
-	VCVTPH2PS    X2, Y2
-	VMOVD        R15, X3
-	VPINSRD      $0x01, BP, X3, X3
-	VPMOVZXBD    X3, Y3
-	VCVTDQ2PS    Y3, Y3
-	VMULPS       Y2, Y3, Y3
-	MOVL         R13, R12
-	ANDL         $0x3f3f3f3f, R12
-	SHRL         $0x04, R14
-	ANDL         $0x0f0f0f0f, R14
-	SHRL         $0x02, R13
-	ANDL         $0x30303030, R13
-	ORL          R13, R14
-	VPBROADCASTW 2(SI), X2
-	VCVTPH2PS    X2, Y2
-	VMOVD        R12, X4
-	VPINSRD      $0x01, R14, X4, X4
+rows_blocks:
+	PREFETCHT0   2048(R11)
+	PREFETCHT0   2112(R11)
+	PREFETCHT0   2176(R11)
+	MOVL         4(R11), R10
+	MOVL         8(R11), R12
+	MOVL         12(R11), R13
+	MOVL         R10, R14
+	ANDL         $0x3f3f3f3f, R14
+	MOVL         R13, R15
+	ANDL         $0x0f0f0f0f, R15
+	SHRL         $0x02, R10
+	ANDL         $0x30303030, R10
+	ORL          R10, R15
+	VPBROADCASTW (R11), X3
+	VCVTPH2PS    X3, Y3
+	VMOVD        R14, X4
+	VPINSRD      $0x01, R15, X4, X4
 	VPMOVZXBD    X4, Y4
 	VCVTDQ2PS    Y4, Y4
-	VMULPS       Y2, Y4, Y4
-	VXORPS       word80000000<>+0(SB), Y4, Y4
-	VFMADD231PS  (R10), Y4, Y1
-	VMULPS       (R9), Y3, Y2
-	VMOVUPS      Y2, (SP)
-	VBROADCASTSS (SP), Y2
-	VMOVDQU      16(SI), Y3
-	VPAND        bytes0f<>+0(SB), Y3, Y3
-	VPMADDUBSW   (DI), Y3, Y4
-	VPMADDUBSW   (R8), Y3, Y3
-	VPMADDWD     word00400040<>+0(SB), Y4, Y4
-	VPMADDWD     word00010001<>+0(SB), Y3, Y3
-	VPADDD       Y3, Y4, Y4
-	VCVTDQ2PS    Y4, Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VBROADCASTSS 4(SP), Y2
-	VMOVDQU      16(SI), Y3
-	VPSRLW       $0x04, Y3, Y3
-	VPAND        bytes0f<>+0(SB), Y3, Y3
-	VPMADDUBSW   32(DI), Y3, Y4
-	VPMADDUBSW   32(R8), Y3, Y3
-	VPMADDWD     word00400040<>+0(SB), Y4, Y4
-	VPMADDWD     word00010001<>+0(SB), Y3, Y3
-	VPADDD       Y3, Y4, Y4
-	VCVTDQ2PS    Y4, Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VBROADCASTSS 8(SP), Y2
-	VMOVDQU      48(SI), Y3
-	VPAND        bytes0f<>+0(SB), Y3, Y3
-	VPMADDUBSW   64(DI), Y3, Y4
-	VPMADDUBSW   64(R8), Y3, Y3
-	VPMADDWD     word00400040<>+0(SB), Y4, Y4
-	VPMADDWD     word00010001<>+0(SB), Y3, Y3
-	VPADDD       Y3, Y4, Y4
-	VCVTDQ2PS    Y4, Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VBROADCASTSS 12(SP), Y2
-	VMOVDQU      48(SI), Y3
-	VPSRLW       $0x04, Y3, Y3
-	VPAND        bytes0f<>+0(SB), Y3, Y3
-	VPMADDUBSW   96(DI), Y3, Y4
-	VPMADDUBSW   96(R8), Y3, Y3
-	VPMADDWD     word00400040<>+0(SB), Y4, Y4
-	VPMADDWD     word00010001<>+0(SB), Y3, Y3
-	VPADDD       Y3, Y4, Y4
-	VCVTDQ2PS    Y4, Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VBROADCASTSS 16(SP), Y2
-	VMOVDQU      80(SI), Y3
-	VPAND        bytes0f<>+0(SB), Y3, Y3
-	VPMADDUBSW   128(DI), Y3, Y4
-	VPMADDUBSW   128(R8), Y3, Y3
-	VPMADDWD     word00400040<>+0(SB), Y4, Y4
-	VPMADDWD     word00010001<>+0(SB), Y3, Y3
-	VPADDD       Y3, Y4, Y4
-	VCVTDQ2PS    Y4, Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VBROADCASTSS 20(SP), Y2
-	VMOVDQU      80(SI), Y3
-	VPSRLW       $0x04, Y3, Y3
-	VPAND        bytes0f<>+0(SB), Y3, Y3
-	VPMADDUBSW   160(DI), Y3, Y4
-	VPMADDUBSW   160(R8), Y3, Y3
-	VPMADDWD     word00400040<>+0(SB), Y4, Y4
-	VPMADDWD     word00010001<>+0(SB), Y3, Y3
-	VPADDD       Y3, Y4, Y4
-	VCVTDQ2PS    Y4, Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VBROADCASTSS 24(SP), Y2
-	VMOVDQU      112(SI), Y3
-	VPAND        bytes0f<>+0(SB), Y3, Y3
-	VPMADDUBSW   192(DI), Y3, Y4
-	VPMADDUBSW   192(R8), Y3, Y3
-	VPMADDWD     word00400040<>+0(SB), Y4, Y4
-	VPMADDWD     word00010001<>+0(SB), Y3, Y3
-	VPADDD       Y3, Y4, Y4
-	VCVTDQ2PS    Y4, Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VBROADCASTSS 28(SP), Y2
-	VMOVDQU      112(SI), Y3
-	VPSRLW       $0x04, Y3, Y3
-	VPAND        bytes0f<>+0(SB), Y3, Y3
-	VPMADDUBSW   224(DI), Y3, Y4
-	VPMADDUBSW   224(R8), Y3, Y3
-	VPMADDWD     word00400040<>+0(SB), Y4, Y4
-	VPMADDWD     word00010001<>+0(SB), Y3, Y3
-	VPADDD       Y3, Y4, Y4
-	VCVTDQ2PS    Y4, Y4
-	VFMADD231PS  Y2, Y4, Y0
-	ADDQ         $0x90, SI
-	ADDQ         $0x00000100, DI
-	ADDQ         $0x00000100, R8
-	ADDQ         $0x20, R9
-	ADDQ         $0x20, R10
-	DECQ         R11
-	JNZ          blocks
+	VMULPS       Y3, Y4, Y4
+	MOVL         R12, R10
+	ANDL         $0x3f3f3f3f, R10
+	SHRL         $0x04, R13
+	ANDL         $0x0f0f0f0f, R13
+	SHRL         $0x02, R12
+	ANDL         $0x30303030, R12
+	ORL          R12, R13
+	VPBROADCASTW 2(R11), X3
+	VCVTPH2PS    X3, Y3
+	VMOVD        R10, X5
+	VPINSRD      $0x01, R13, X5, X5
+	VPMOVZXBD    X5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VXORPS       word80000000<>+0(SB), Y5, Y5
+	VFMADD231PS  (DI)(R8*1), Y5, Y2
+	VMULPS       (DI), Y4, Y3
+	VMOVUPS      Y3, (SP)
+	VBROADCASTSS (SP), Y3
+	VMOVDQU      16(R11), Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	VPMADDUBSW   (BX), Y4, Y5
+	VPMADDUBSW   (BX)(SI*1), Y4, Y4
+	VPMADDWD     word00400040<>+0(SB), Y5, Y5
+	VPMADDWD     word00010001<>+0(SB), Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD231PS  Y3, Y5, Y0
+	VBROADCASTSS 4(SP), Y3
+	VMOVDQU      16(R11), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	VPMADDUBSW   32(BX), Y4, Y5
+	VPMADDUBSW   32(BX)(SI*1), Y4, Y4
+	VPMADDWD     word00400040<>+0(SB), Y5, Y5
+	VPMADDWD     word00010001<>+0(SB), Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD231PS  Y3, Y5, Y1
+	VBROADCASTSS 8(SP), Y3
+	VMOVDQU      48(R11), Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	VPMADDUBSW   64(BX), Y4, Y5
+	VPMADDUBSW   64(BX)(SI*1), Y4, Y4
+	VPMADDWD     word00400040<>+0(SB), Y5, Y5
+	VPMADDWD     word00010001<>+0(SB), Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD231PS  Y3, Y5, Y0
+	VBROADCASTSS 12(SP), Y3
+	VMOVDQU      48(R11), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	VPMADDUBSW   96(BX), Y4, Y5
+	VPMADDUBSW   96(BX)(SI*1), Y4, Y4
+	VPMADDWD     word00400040<>+0(SB), Y5, Y5
+	VPMADDWD     word00010001<>+0(SB), Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD231PS  Y3, Y5, Y1
+	VBROADCASTSS 16(SP), Y3
+	VMOVDQU      80(R11), Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	VPMADDUBSW   128(BX), Y4, Y5
+	VPMADDUBSW   128(BX)(SI*1), Y4, Y4
+	VPMADDWD     word00400040<>+0(SB), Y5, Y5
+	VPMADDWD     word00010001<>+0(SB), Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD231PS  Y3, Y5, Y0
+	VBROADCASTSS 20(SP), Y3
+	VMOVDQU      80(R11), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	VPMADDUBSW   160(BX), Y4, Y5
+	VPMADDUBSW   160(BX)(SI*1), Y4, Y4
+	VPMADDWD     word00400040<>+0(SB), Y5, Y5
+	VPMADDWD     word00010001<>+0(SB), Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD231PS  Y3, Y5, Y1
+	VBROADCASTSS 24(SP), Y3
+	VMOVDQU      112(R11), Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	VPMADDUBSW   192(BX), Y4, Y5
+	VPMADDUBSW   192(BX)(SI*1), Y4, Y4
+	VPMADDWD     word00400040<>+0(SB), Y5, Y5
+	VPMADDWD     word00010001<>+0(SB), Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD231PS  Y3, Y5, Y0
+	VBROADCASTSS 28(SP), Y3
+	VMOVDQU      112(R11), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	VPMADDUBSW   224(BX), Y4, Y5
+	VPMADDUBSW   224(BX)(SI*1), Y4, Y4
+	VPMADDWD     word00400040<>+0(SB), Y5, Y5
+	VPMADDWD     word00010001<>+0(SB), Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD231PS  Y3, Y5, Y1
+	ADDQ         $0x90, R11
+	ADDQ         $0x00000100, BX
+	ADDQ         $0x20, DI
+	DECQ         R9
+	JNZ          rows_blocks
 	VADDPS       Y1, Y0, Y0
+	VADDPS       Y2, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X0, X1, X1
 	VPERMILPS    $0x0e, X1, X0
 	VADDPS       X0, X1, X1
 	VPERMILPS    $0x01, X1, X0
 	VADDSS       X0, X1, X1
-	VMOVSS       X1, (BX)
-	ADDQ         $0x04, BX
-	ADDQ         DX, AX
-	DECQ         CX
-	JNZ          rows
+	VMOVSS       X1, (DX)
+	ADDQ         $0x04, DX
+	SUBQ         $0x01, CX
+	CMPQ         CX, $0x01
+	JGE          rows
 	VZEROUPPER
 	RET
 
@@ -1776,190 +2589,195 @@ blocks:
 TEXT ·gemvQ5_KAVX2(SB), NOSPLIT, $64-72
 	MOVQ w+0(FP), AX
 	MOVQ n+8(FP), CX
-	MOVQ rowBytes+16(FP), DX
-	MOVQ out+64(FP), BX
+	MOVQ out+64(FP), DX
 
 rows:
-	MOVQ   blocks+24(FP), R11
-	MOVQ   AX, SI
-	MOVQ   high+32(FP), DI
-	MOVQ   low+40(FP), R8
-	MOVQ   scale+48(FP), R9
-	MOVQ   sum+56(FP), R10
+	MOVQ   blocks+24(FP), R9
+	MOVQ   rowBytes+16(FP), R10
+	MOVQ   high+32(FP), BX
+	MOVQ   low+40(FP), SI
+	SUBQ   BX, SI
+	MOVQ   scale+48(FP), DI
+	MOVQ   sum+56(FP), R8
+	SUBQ   DI, R8
+	MOVQ   AX, R11
+	ADDQ   R10, AX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
 
-blocks:
-	PREFETCHT0   2048(SI)
-	MOVL         4(SI), R12
-	MOVL         8(SI), R13
-	MOVL         12(SI), R14
-	MOVL         R12, R15
-	ANDL         $0x3f3f3f3f, R15
-	MOVL         R14, BP
-	ANDL         $0x0f0f0f0f, BP
-	SHRL         $0x02, R12
-	ANDL         $0x30303030, R12
-	ORL          R12, BP
-	VPBROADCASTW (SI), X2
-	VCVTPH2PS    X2, Y2
-	VMOVD        R15, X3
-	VPINSRD      $0x01, BP, X3, X3
-	VPMOVZXBD    X3, Y3
-	VCVTDQ2PS    Y3, Y3
-	VMULPS       Y2, Y3, Y3
-	MOVL         R13, R12
-	ANDL         $0x3f3f3f3f, R12
-	SHRL         $0x04, R14
-	ANDL         $0x0f0f0f0f, R14
-	SHRL         $0x02, R13
-	ANDL         $0x30303030, R13
-	ORL          R13, R14
-	VPBROADCASTW 2(SI), X2
-	VCVTPH2PS    X2, Y2
-	VMOVD        R12, X4
-	VPINSRD      $0x01, R14, X4, X4
+rows_blocks:
+	PREFETCHT0   2048(R11)
+	PREFETCHT0   2112(R11)
+	PREFETCHT0   2176(R11)
+	MOVL         4(R11), R10
+	MOVL         8(R11), R12
+	MOVL         12(R11), R13
+	MOVL         R10, R14
+	ANDL         $0x3f3f3f3f, R14
+	MOVL         R13, R15
+	ANDL         $0x0f0f0f0f, R15
+	SHRL         $0x02, R10
+	ANDL         $0x30303030, R10
+	ORL          R10, R15
+	VPBROADCASTW (R11), X3
+	VCVTPH2PS    X3, Y3
+	VMOVD        R14, X4
+	VPINSRD      $0x01, R15, X4, X4
 	VPMOVZXBD    X4, Y4
 	VCVTDQ2PS    Y4, Y4
-	VMULPS       Y2, Y4, Y4
-	VXORPS       word80000000<>+0(SB), Y4, Y4
-	VFMADD231PS  (R10), Y4, Y1
-	VMULPS       (R9), Y3, Y2
-	VMOVUPS      Y2, (SP)
-	VBROADCASTSS (SP), Y2
-	VMOVDQU      48(SI), Y3
-	VPAND        bytes0f<>+0(SB), Y3, Y3
-	VMOVDQU      16(SI), Y4
-	VPSLLW       $0x04, Y4, Y4
-	VPAND        bytes10<>+0(SB), Y4, Y4
-	VPOR         Y4, Y3, Y3
-	VPMADDUBSW   (DI), Y3, Y4
-	VPMADDUBSW   (R8), Y3, Y3
-	VPMADDWD     word00400040<>+0(SB), Y4, Y4
-	VPMADDWD     word00010001<>+0(SB), Y3, Y3
-	VPADDD       Y3, Y4, Y4
-	VCVTDQ2PS    Y4, Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VBROADCASTSS 4(SP), Y2
-	VMOVDQU      48(SI), Y3
-	VPSRLW       $0x04, Y3, Y3
-	VPAND        bytes0f<>+0(SB), Y3, Y3
-	VMOVDQU      16(SI), Y4
-	VPSLLW       $0x03, Y4, Y4
-	VPAND        bytes10<>+0(SB), Y4, Y4
-	VPOR         Y4, Y3, Y3
-	VPMADDUBSW   32(DI), Y3, Y4
-	VPMADDUBSW   32(R8), Y3, Y3
-	VPMADDWD     word00400040<>+0(SB), Y4, Y4
-	VPMADDWD     word00010001<>+0(SB), Y3, Y3
-	VPADDD       Y3, Y4, Y4
-	VCVTDQ2PS    Y4, Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VBROADCASTSS 8(SP), Y2
-	VMOVDQU      80(SI), Y3
-	VPAND        bytes0f<>+0(SB), Y3, Y3
-	VMOVDQU      16(SI), Y4
-	VPSLLW       $0x02, Y4, Y4
-	VPAND        bytes10<>+0(SB), Y4, Y4
-	VPOR         Y4, Y3, Y3
-	VPMADDUBSW   64(DI), Y3, Y4
-	VPMADDUBSW   64(R8), Y3, Y3
-	VPMADDWD     word00400040<>+0(SB), Y4, Y4
-	VPMADDWD     word00010001<>+0(SB), Y3, Y3
-	VPADDD       Y3, Y4, Y4
-	VCVTDQ2PS    Y4, Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VBROADCASTSS 12(SP), Y2
-	VMOVDQU      80(SI), Y3
-	VPSRLW       $0x04, Y3, Y3
-	VPAND        bytes0f<>+0(SB), Y3, Y3
-	VMOVDQU      16(SI), Y4
-	VPSLLW       $0x01, Y4, Y4
-	VPAND        bytes10<>+0(SB), Y4, Y4
-	VPOR         Y4, Y3, Y3
-	VPMADDUBSW   96(DI), Y3, Y4
-	VPMADDUBSW   96(R8), Y3, Y3
-	VPMADDWD     word00400040<>+0(SB), Y4, Y4
-	VPMADDWD     word00010001<>+0(SB), Y3, Y3
-	VPADDD       Y3, Y4, Y4
-	VCVTDQ2PS    Y4, Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VBROADCASTSS 16(SP), Y2
-	VMOVDQU      112(SI), Y3
-	VPAND        bytes0f<>+0(SB), Y3, Y3
-	VMOVDQU      16(SI), Y4
-	VPAND        bytes10<>+0(SB), Y4, Y4
-	VPOR         Y4, Y3, Y3
-	VPMADDUBSW   128(DI), Y3, Y4
-	VPMADDUBSW   128(R8), Y3, Y3
-	VPMADDWD     word00400040<>+0(SB), Y4, Y4
-	VPMADDWD     word00010001<>+0(SB), Y3, Y3
-	VPADDD       Y3, Y4, Y4
-	VCVTDQ2PS    Y4, Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VBROADCASTSS 20(SP), Y2
-	VMOVDQU      112(SI), Y3
-	VPSRLW       $0x04, Y3, Y3
-	VPAND        bytes0f<>+0(SB), Y3, Y3
-	VMOVDQU      16(SI), Y4
-	VPSRLW       $0x01, Y4, Y4
-	VPAND        bytes10<>+0(SB), Y4, Y4
-	VPOR         Y4, Y3, Y3
-	VPMADDUBSW   160(DI), Y3, Y4
-	VPMADDUBSW   160(R8), Y3, Y3
-	VPMADDWD     word00400040<>+0(SB), Y4, Y4
-	VPMADDWD     word00010001<>+0(SB), Y3, Y3
-	VPADDD       Y3, Y4, Y4
-	VCVTDQ2PS    Y4, Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VBROADCASTSS 24(SP), Y2
-	VMOVDQU      144(SI), Y3
-	VPAND        bytes0f<>+0(SB), Y3, Y3
-	VMOVDQU      16(SI), Y4
-	VPSRLW       $0x02, Y4, Y4
-	VPAND        bytes10<>+0(SB), Y4, Y4
-	VPOR         Y4, Y3, Y3
-	VPMADDUBSW   192(DI), Y3, Y4
-	VPMADDUBSW   192(R8), Y3, Y3
-	VPMADDWD     word00400040<>+0(SB), Y4, Y4
-	VPMADDWD     word00010001<>+0(SB), Y3, Y3
-	VPADDD       Y3, Y4, Y4
-	VCVTDQ2PS    Y4, Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VBROADCASTSS 28(SP), Y2
-	VMOVDQU      144(SI), Y3
-	VPSRLW       $0x04, Y3, Y3
-	VPAND        bytes0f<>+0(SB), Y3, Y3
-	VMOVDQU      16(SI), Y4
-	VPSRLW       $0x03, Y4, Y4
-	VPAND        bytes10<>+0(SB), Y4, Y4
-	VPOR         Y4, Y3, Y3
-	VPMADDUBSW   224(DI), Y3, Y4
-	VPMADDUBSW   224(R8), Y3, Y3
-	VPMADDWD     word00400040<>+0(SB), Y4, Y4
-	VPMADDWD     word00010001<>+0(SB), Y3, Y3
-	VPADDD       Y3, Y4, Y4
-	VCVTDQ2PS    Y4, Y4
-	VFMADD231PS  Y2, Y4, Y0
-	ADDQ         $0xb0, SI
-	ADDQ         $0x00000100, DI
-	ADDQ         $0x00000100, R8
-	ADDQ         $0x20, R9
-	ADDQ         $0x20, R10
-	DECQ         R11
-	JNZ          blocks
+	VMULPS       Y3, Y4, Y4
+	MOVL         R12, R10
+	ANDL         $0x3f3f3f3f, R10
+	SHRL         $0x04, R13
+	ANDL         $0x0f0f0f0f, R13
+	SHRL         $0x02, R12
+	ANDL         $0x30303030, R12
+	ORL          R12, R13
+	VPBROADCASTW 2(R11), X3
+	VCVTPH2PS    X3, Y3
+	VMOVD        R10, X5
+	VPINSRD      $0x01, R13, X5, X5
+	VPMOVZXBD    X5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VXORPS       word80000000<>+0(SB), Y5, Y5
+	VFMADD231PS  (DI)(R8*1), Y5, Y2
+	VMULPS       (DI), Y4, Y3
+	VMOVUPS      Y3, (SP)
+	VBROADCASTSS (SP), Y3
+	VMOVDQU      48(R11), Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	VMOVDQU      16(R11), Y5
+	VPSLLW       $0x04, Y5, Y5
+	VPAND        bytes10<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPMADDUBSW   (BX), Y4, Y5
+	VPMADDUBSW   (BX)(SI*1), Y4, Y4
+	VPMADDWD     word00400040<>+0(SB), Y5, Y5
+	VPMADDWD     word00010001<>+0(SB), Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD231PS  Y3, Y5, Y0
+	VBROADCASTSS 4(SP), Y3
+	VMOVDQU      48(R11), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	VMOVDQU      16(R11), Y5
+	VPSLLW       $0x03, Y5, Y5
+	VPAND        bytes10<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPMADDUBSW   32(BX), Y4, Y5
+	VPMADDUBSW   32(BX)(SI*1), Y4, Y4
+	VPMADDWD     word00400040<>+0(SB), Y5, Y5
+	VPMADDWD     word00010001<>+0(SB), Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD231PS  Y3, Y5, Y1
+	VBROADCASTSS 8(SP), Y3
+	VMOVDQU      80(R11), Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	VMOVDQU      16(R11), Y5
+	VPSLLW       $0x02, Y5, Y5
+	VPAND        bytes10<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPMADDUBSW   64(BX), Y4, Y5
+	VPMADDUBSW   64(BX)(SI*1), Y4, Y4
+	VPMADDWD     word00400040<>+0(SB), Y5, Y5
+	VPMADDWD     word00010001<>+0(SB), Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD231PS  Y3, Y5, Y0
+	VBROADCASTSS 12(SP), Y3
+	VMOVDQU      80(R11), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	VMOVDQU      16(R11), Y5
+	VPSLLW       $0x01, Y5, Y5
+	VPAND        bytes10<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPMADDUBSW   96(BX), Y4, Y5
+	VPMADDUBSW   96(BX)(SI*1), Y4, Y4
+	VPMADDWD     word00400040<>+0(SB), Y5, Y5
+	VPMADDWD     word00010001<>+0(SB), Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD231PS  Y3, Y5, Y1
+	VBROADCASTSS 16(SP), Y3
+	VMOVDQU      112(R11), Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	VMOVDQU      16(R11), Y5
+	VPAND        bytes10<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPMADDUBSW   128(BX), Y4, Y5
+	VPMADDUBSW   128(BX)(SI*1), Y4, Y4
+	VPMADDWD     word00400040<>+0(SB), Y5, Y5
+	VPMADDWD     word00010001<>+0(SB), Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD231PS  Y3, Y5, Y0
+	VBROADCASTSS 20(SP), Y3
+	VMOVDQU      112(R11), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	VMOVDQU      16(R11), Y5
+	VPSRLW       $0x01, Y5, Y5
+	VPAND        bytes10<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPMADDUBSW   160(BX), Y4, Y5
+	VPMADDUBSW   160(BX)(SI*1), Y4, Y4
+	VPMADDWD     word00400040<>+0(SB), Y5, Y5
+	VPMADDWD     word00010001<>+0(SB), Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD231PS  Y3, Y5, Y1
+	VBROADCASTSS 24(SP), Y3
+	VMOVDQU      144(R11), Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	VMOVDQU      16(R11), Y5
+	VPSRLW       $0x02, Y5, Y5
+	VPAND        bytes10<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPMADDUBSW   192(BX), Y4, Y5
+	VPMADDUBSW   192(BX)(SI*1), Y4, Y4
+	VPMADDWD     word00400040<>+0(SB), Y5, Y5
+	VPMADDWD     word00010001<>+0(SB), Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD231PS  Y3, Y5, Y0
+	VBROADCASTSS 28(SP), Y3
+	VMOVDQU      144(R11), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	VMOVDQU      16(R11), Y5
+	VPSRLW       $0x03, Y5, Y5
+	VPAND        bytes10<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPMADDUBSW   224(BX), Y4, Y5
+	VPMADDUBSW   224(BX)(SI*1), Y4, Y4
+	VPMADDWD     word00400040<>+0(SB), Y5, Y5
+	VPMADDWD     word00010001<>+0(SB), Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD231PS  Y3, Y5, Y1
+	ADDQ         $0xb0, R11
+	ADDQ         $0x00000100, BX
+	ADDQ         $0x20, DI
+	DECQ         R9
+	JNZ          rows_blocks
 	VADDPS       Y1, Y0, Y0
+	VADDPS       Y2, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X0, X1, X1
 	VPERMILPS    $0x0e, X1, X0
 	VADDPS       X0, X1, X1
 	VPERMILPS    $0x01, X1, X0
 	VADDSS       X0, X1, X1
-	VMOVSS       X1, (BX)
-	ADDQ         $0x04, BX
-	ADDQ         DX, AX
-	DECQ         CX
-	JNZ          rows
+	VMOVSS       X1, (DX)
+	ADDQ         $0x04, DX
+	SUBQ         $0x01, CX
+	CMPQ         CX, $0x01
+	JGE          rows
 	VZEROUPPER
 	RET
 
@@ -1968,191 +2786,197 @@ blocks:
 TEXT ·gemvQ6_KAVX2(SB), NOSPLIT, $64-72
 	MOVQ w+0(FP), AX
 	MOVQ n+8(FP), CX
-	MOVQ rowBytes+16(FP), DX
-	MOVQ out+64(FP), BX
+	MOVQ out+64(FP), DX
 
 rows:
-	MOVQ   blocks+24(FP), R11
-	MOVQ   AX, SI
-	MOVQ   high+32(FP), DI
-	MOVQ   low+40(FP), R8
-	MOVQ   scale+48(FP), R9
-	MOVQ   sum+56(FP), R10
+	MOVQ   blocks+24(FP), R9
+	MOVQ   rowBytes+16(FP), R10
+	MOVQ   high+32(FP), BX
+	MOVQ   low+40(FP), SI
+	SUBQ   BX, SI
+	MOVQ   scale+48(FP), DI
+	MOVQ   sum+56(FP), R8
+	SUBQ   DI, R8
+	MOVQ   AX, R11
+	ADDQ   R10, AX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
 
-blocks:
-	PREFETCHT0   2048(SI)
-	VPBROADCASTW 208(SI), X2
-	VCVTPH2PS    X2, Y2
-	VPMOVSXBD    192(SI), Y3
-	VCVTDQ2PS    Y3, Y3
-	VMULPS       Y2, Y3, Y3
-	VPMOVSXBD    200(SI), Y4
+rows_blocks:
+	PREFETCHT0   2048(R11)
+	PREFETCHT0   2112(R11)
+	PREFETCHT0   2176(R11)
+	VPBROADCASTW 208(R11), X3
+	VCVTPH2PS    X3, Y3
+	VPMOVSXBD    192(R11), Y4
 	VCVTDQ2PS    Y4, Y4
-	VMULPS       Y2, Y4, Y4
-	VFMADD231PS  (R10), Y3, Y1
-	VMOVUPS      (R9), X5
-	VMOVDQU      twice<>+0(SB), Y2
-	VPERMPS      Y5, Y2, Y5
+	VMULPS       Y3, Y4, Y4
+	VPMOVSXBD    200(R11), Y5
+	VCVTDQ2PS    Y5, Y5
 	VMULPS       Y3, Y5, Y5
-	VMOVUPS      Y5, (SP)
-	VFMADD231PS  32(R10), Y4, Y1
-	VMOVUPS      16(R9), X6
-	VMOVDQU      twice<>+0(SB), Y2
-	VPERMPS      Y6, Y2, Y6
+	VFMADD231PS  (DI)(R8*1), Y4, Y2
+	VMOVUPS      (DI), X6
+	VMOVDQU      twice<>+0(SB), Y3
+	VPERMPS      Y6, Y3, Y6
 	VMULPS       Y4, Y6, Y6
-	VMOVUPS      Y6, 32(SP)
-	VMOVDQU      halves<>+0(SB), Y2
-	VMOVSD       (SP), X7
-	VPERMPS      Y7, Y2, Y7
-	VMOVDQU      (SI), Y2
-	VPAND        bytes0f<>+0(SB), Y2, Y2
-	VMOVDQU      128(SI), Y3
-	VPSLLW       $0x04, Y3, Y3
-	VPAND        bytes30<>+0(SB), Y3, Y3
-	VPOR         Y3, Y2, Y2
-	VPMADDUBSW   (DI), Y2, Y3
-	VPMADDUBSW   (R8), Y2, Y2
-	VPMADDWD     word00400040<>+0(SB), Y3, Y3
-	VPMADDWD     word00010001<>+0(SB), Y2, Y2
-	VPADDD       Y2, Y3, Y3
-	VCVTDQ2PS    Y3, Y3
-	VFMADD231PS  Y7, Y3, Y0
-	VMOVDQU      halves<>+0(SB), Y2
-	VMOVSD       8(SP), X8
-	VPERMPS      Y8, Y2, Y8
-	VMOVDQU      32(SI), Y2
-	VPAND        bytes0f<>+0(SB), Y2, Y2
-	VMOVDQU      128(SI), Y3
-	VPSLLW       $0x02, Y3, Y3
-	VPAND        bytes30<>+0(SB), Y3, Y3
-	VPOR         Y3, Y2, Y2
-	VPMADDUBSW   32(DI), Y2, Y3
-	VPMADDUBSW   32(R8), Y2, Y2
-	VPMADDWD     word00400040<>+0(SB), Y3, Y3
-	VPMADDWD     word00010001<>+0(SB), Y2, Y2
-	VPADDD       Y2, Y3, Y3
-	VCVTDQ2PS    Y3, Y3
-	VFMADD231PS  Y8, Y3, Y0
-	VMOVDQU      halves<>+0(SB), Y2
-	VMOVSD       16(SP), X9
-	VPERMPS      Y9, Y2, Y9
-	VMOVDQU      (SI), Y2
-	VPSRLW       $0x04, Y2, Y2
-	VPAND        bytes0f<>+0(SB), Y2, Y2
-	VMOVDQU      128(SI), Y3
-	VPAND        bytes30<>+0(SB), Y3, Y3
-	VPOR         Y3, Y2, Y2
-	VPMADDUBSW   64(DI), Y2, Y3
-	VPMADDUBSW   64(R8), Y2, Y2
-	VPMADDWD     word00400040<>+0(SB), Y3, Y3
-	VPMADDWD     word00010001<>+0(SB), Y2, Y2
-	VPADDD       Y2, Y3, Y3
-	VCVTDQ2PS    Y3, Y3
-	VFMADD231PS  Y9, Y3, Y0
-	VMOVDQU      halves<>+0(SB), Y2
-	VMOVSD       24(SP), X10
-	VPERMPS      Y10, Y2, Y10
-	VMOVDQU      32(SI), Y2
-	VPSRLW       $0x04, Y2, Y2
-	VPAND        bytes0f<>+0(SB), Y2, Y2
-	VMOVDQU      128(SI), Y3
-	VPSRLW       $0x02, Y3, Y3
-	VPAND        bytes30<>+0(SB), Y3, Y3
-	VPOR         Y3, Y2, Y2
-	VPMADDUBSW   96(DI), Y2, Y3
-	VPMADDUBSW   96(R8), Y2, Y2
-	VPMADDWD     word00400040<>+0(SB), Y3, Y3
-	VPMADDWD     word00010001<>+0(SB), Y2, Y2
-	VPADDD       Y2, Y3, Y3
-	VCVTDQ2PS    Y3, Y3
-	VFMADD231PS  Y10, Y3, Y0
-	VMOVDQU      halves<>+0(SB), Y2
-	VMOVSD       32(SP), X11
-	VPERMPS      Y11, Y2, Y11
-	VMOVDQU      64(SI), Y2
-	VPAND        bytes0f<>+0(SB), Y2, Y2
-	VMOVDQU      160(SI), Y3
-	VPSLLW       $0x04, Y3, Y3
-	VPAND        bytes30<>+0(SB), Y3, Y3
-	VPOR         Y3, Y2, Y2
-	VPMADDUBSW   128(DI), Y2, Y3
-	VPMADDUBSW   128(R8), Y2, Y2
-	VPMADDWD     word00400040<>+0(SB), Y3, Y3
-	VPMADDWD     word00010001<>+0(SB), Y2, Y2
-	VPADDD       Y2, Y3, Y3
-	VCVTDQ2PS    Y3, Y3
-	VFMADD231PS  Y11, Y3, Y0
-	VMOVDQU      halves<>+0(SB), Y2
-	VMOVSD       40(SP), X12
-	VPERMPS      Y12, Y2, Y12
-	VMOVDQU      96(SI), Y2
-	VPAND        bytes0f<>+0(SB), Y2, Y2
-	VMOVDQU      160(SI), Y3
-	VPSLLW       $0x02, Y3, Y3
-	VPAND        bytes30<>+0(SB), Y3, Y3
-	VPOR         Y3, Y2, Y2
-	VPMADDUBSW   160(DI), Y2, Y3
-	VPMADDUBSW   160(R8), Y2, Y2
-	VPMADDWD     word00400040<>+0(SB), Y3, Y3
-	VPMADDWD     word00010001<>+0(SB), Y2, Y2
-	VPADDD       Y2, Y3, Y3
-	VCVTDQ2PS    Y3, Y3
-	VFMADD231PS  Y12, Y3, Y0
-	VMOVDQU      halves<>+0(SB), Y2
-	VMOVSD       48(SP), X13
-	VPERMPS      Y13, Y2, Y13
-	VMOVDQU      64(SI), Y2
-	VPSRLW       $0x04, Y2, Y2
-	VPAND        bytes0f<>+0(SB), Y2, Y2
-	VMOVDQU      160(SI), Y3
-	VPAND        bytes30<>+0(SB), Y3, Y3
-	VPOR         Y3, Y2, Y2
-	VPMADDUBSW   192(DI), Y2, Y3
-	VPMADDUBSW   192(R8), Y2, Y2
-	VPMADDWD     word00400040<>+0(SB), Y3, Y3
-	VPMADDWD     word00010001<>+0(SB), Y2, Y2
-	VPADDD       Y2, Y3, Y3
-	VCVTDQ2PS    Y3, Y3
-	VFMADD231PS  Y13, Y3, Y0
-	VMOVDQU      halves<>+0(SB), Y2
-	VMOVSD       56(SP), X14
-	VPERMPS      Y14, Y2, Y14
-	VMOVDQU      96(SI), Y2
-	VPSRLW       $0x04, Y2, Y2
-	VPAND        bytes0f<>+0(SB), Y2, Y2
-	VMOVDQU      160(SI), Y3
-	VPSRLW       $0x02, Y3, Y3
-	VPAND        bytes30<>+0(SB), Y3, Y3
-	VPOR         Y3, Y2, Y2
-	VPMADDUBSW   224(DI), Y2, Y3
-	VPMADDUBSW   224(R8), Y2, Y2
-	VPMADDWD     word00400040<>+0(SB), Y3, Y3
-	VPMADDWD     word00010001<>+0(SB), Y2, Y2
-	VPADDD       Y2, Y3, Y3
-	VCVTDQ2PS    Y3, Y3
-	VFMADD231PS  Y14, Y3, Y0
-	ADDQ         $0xd2, SI
-	ADDQ         $0x00000100, DI
-	ADDQ         $0x00000100, R8
-	ADDQ         $0x20, R9
-	ADDQ         $0x40, R10
-	DECQ         R11
-	JNZ          blocks
-	VMULPS       wordc2000000<>+0(SB), Y1, Y1
+	VMOVUPS      Y6, (SP)
+	VFMADD231PS  32(DI)(R8*1), Y5, Y2
+	VMOVUPS      16(DI), X7
+	VMOVDQU      twice<>+0(SB), Y3
+	VPERMPS      Y7, Y3, Y7
+	VMULPS       Y5, Y7, Y7
+	VMOVUPS      Y7, 32(SP)
+	VMOVDQU      halves<>+0(SB), Y3
+	VMOVSD       (SP), X8
+	VPERMPS      Y8, Y3, Y8
+	VMOVDQU      (R11), Y3
+	VPAND        bytes0f<>+0(SB), Y3, Y3
+	VMOVDQU      128(R11), Y4
+	VPSLLW       $0x04, Y4, Y4
+	VPAND        bytes30<>+0(SB), Y4, Y4
+	VPOR         Y4, Y3, Y3
+	VPMADDUBSW   (BX), Y3, Y4
+	VPMADDUBSW   (BX)(SI*1), Y3, Y3
+	VPMADDWD     word00400040<>+0(SB), Y4, Y4
+	VPMADDWD     word00010001<>+0(SB), Y3, Y3
+	VPADDD       Y3, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD231PS  Y8, Y4, Y0
+	VMOVDQU      halves<>+0(SB), Y3
+	VMOVSD       8(SP), X9
+	VPERMPS      Y9, Y3, Y9
+	VMOVDQU      32(R11), Y3
+	VPAND        bytes0f<>+0(SB), Y3, Y3
+	VMOVDQU      128(R11), Y4
+	VPSLLW       $0x02, Y4, Y4
+	VPAND        bytes30<>+0(SB), Y4, Y4
+	VPOR         Y4, Y3, Y3
+	VPMADDUBSW   32(BX), Y3, Y4
+	VPMADDUBSW   32(BX)(SI*1), Y3, Y3
+	VPMADDWD     word00400040<>+0(SB), Y4, Y4
+	VPMADDWD     word00010001<>+0(SB), Y3, Y3
+	VPADDD       Y3, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD231PS  Y9, Y4, Y1
+	VMOVDQU      halves<>+0(SB), Y3
+	VMOVSD       16(SP), X10
+	VPERMPS      Y10, Y3, Y10
+	VMOVDQU      (R11), Y3
+	VPSRLW       $0x04, Y3, Y3
+	VPAND        bytes0f<>+0(SB), Y3, Y3
+	VMOVDQU      128(R11), Y4
+	VPAND        bytes30<>+0(SB), Y4, Y4
+	VPOR         Y4, Y3, Y3
+	VPMADDUBSW   64(BX), Y3, Y4
+	VPMADDUBSW   64(BX)(SI*1), Y3, Y3
+	VPMADDWD     word00400040<>+0(SB), Y4, Y4
+	VPMADDWD     word00010001<>+0(SB), Y3, Y3
+	VPADDD       Y3, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD231PS  Y10, Y4, Y0
+	VMOVDQU      halves<>+0(SB), Y3
+	VMOVSD       24(SP), X11
+	VPERMPS      Y11, Y3, Y11
+	VMOVDQU      32(R11), Y3
+	VPSRLW       $0x04, Y3, Y3
+	VPAND        bytes0f<>+0(SB), Y3, Y3
+	VMOVDQU      128(R11), Y4
+	VPSRLW       $0x02, Y4, Y4
+	VPAND        bytes30<>+0(SB), Y4, Y4
+	VPOR         Y4, Y3, Y3
+	VPMADDUBSW   96(BX), Y3, Y4
+	VPMADDUBSW   96(BX)(SI*1), Y3, Y3
+	VPMADDWD     word00400040<>+0(SB), Y4, Y4
+	VPMADDWD     word00010001<>+0(SB), Y3, Y3
+	VPADDD       Y3, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD231PS  Y11, Y4, Y1
+	VMOVDQU      halves<>+0(SB), Y3
+	VMOVSD       32(SP), X12
+	VPERMPS      Y12, Y3, Y12
+	VMOVDQU      64(R11), Y3
+	VPAND        bytes0f<>+0(SB), Y3, Y3
+	VMOVDQU      160(R11), Y4
+	VPSLLW       $0x04, Y4, Y4
+	VPAND        bytes30<>+0(SB), Y4, Y4
+	VPOR         Y4, Y3, Y3
+	VPMADDUBSW   128(BX), Y3, Y4
+	VPMADDUBSW   128(BX)(SI*1), Y3, Y3
+	VPMADDWD     word00400040<>+0(SB), Y4, Y4
+	VPMADDWD     word00010001<>+0(SB), Y3, Y3
+	VPADDD       Y3, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD231PS  Y12, Y4, Y0
+	VMOVDQU      halves<>+0(SB), Y3
+	VMOVSD       40(SP), X13
+	VPERMPS      Y13, Y3, Y13
+	VMOVDQU      96(R11), Y3
+	VPAND        bytes0f<>+0(SB), Y3, Y3
+	VMOVDQU      160(R11), Y4
+	VPSLLW       $0x02, Y4, Y4
+	VPAND        bytes30<>+0(SB), Y4, Y4
+	VPOR         Y4, Y3, Y3
+	VPMADDUBSW   160(BX), Y3, Y4
+	VPMADDUBSW   160(BX)(SI*1), Y3, Y3
+	VPMADDWD     word00400040<>+0(SB), Y4, Y4
+	VPMADDWD     word00010001<>+0(SB), Y3, Y3
+	VPADDD       Y3, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD231PS  Y13, Y4, Y1
+	VMOVDQU      halves<>+0(SB), Y3
+	VMOVSD       48(SP), X14
+	VPERMPS      Y14, Y3, Y14
+	VMOVDQU      64(R11), Y3
+	VPSRLW       $0x04, Y3, Y3
+	VPAND        bytes0f<>+0(SB), Y3, Y3
+	VMOVDQU      160(R11), Y4
+	VPAND        bytes30<>+0(SB), Y4, Y4
+	VPOR         Y4, Y3, Y3
+	VPMADDUBSW   192(BX), Y3, Y4
+	VPMADDUBSW   192(BX)(SI*1), Y3, Y3
+	VPMADDWD     word00400040<>+0(SB), Y4, Y4
+	VPMADDWD     word00010001<>+0(SB), Y3, Y3
+	VPADDD       Y3, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD231PS  Y14, Y4, Y0
+	VMOVDQU      halves<>+0(SB), Y3
+	VMOVSD       56(SP), X15
+	VPERMPS      Y15, Y3, Y15
+	VMOVDQU      96(R11), Y3
+	VPSRLW       $0x04, Y3, Y3
+	VPAND        bytes0f<>+0(SB), Y3, Y3
+	VMOVDQU      160(R11), Y4
+	VPSRLW       $0x02, Y4, Y4
+	VPAND        bytes30<>+0(SB), Y4, Y4
+	VPOR         Y4, Y3, Y3
+	VPMADDUBSW   224(BX), Y3, Y4
+	VPMADDUBSW   224(BX)(SI*1), Y3, Y3
+	VPMADDWD     word00400040<>+0(SB), Y4, Y4
+	VPMADDWD     word00010001<>+0(SB), Y3, Y3
+	VPADDD       Y3, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD231PS  Y15, Y4, Y1
+	ADDQ         $0xd2, R11
+	ADDQ         $0x00000100, BX
+	ADDQ         $0x20, DI
+	ADDQ         $0x20, R8
+	DECQ         R9
+	JNZ          rows_blocks
 	VADDPS       Y1, Y0, Y0
+	VMULPS       wordc2000000<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X0, X1, X1
 	VPERMILPS    $0x0e, X1, X0
 	VADDPS       X0, X1, X1
 	VPERMILPS    $0x01, X1, X0
 	VADDSS       X0, X1, X1
-	VMOVSS       X1, (BX)
-	ADDQ         $0x04, BX
-	ADDQ         DX, AX
-	DECQ         CX
-	JNZ          rows
+	VMOVSS       X1, (DX)
+	ADDQ         $0x04, DX
+	SUBQ         $0x01, CX
+	CMPQ         CX, $0x01
+	JGE          rows
 	VZEROUPPER
 	RET
 
@@ -2605,54 +3429,194 @@ GLOBL word00000040<>(SB), RODATA|NOPTR, $32
 TEXT ·gemvQ8_0AVX512(SB), NOSPLIT, $0-72
 	MOVQ w+0(FP), AX
 	MOVQ n+8(FP), CX
-	MOVQ rowBytes+16(FP), DX
-	MOVQ out+64(FP), BX
+	MOVQ out+64(FP), DX
+	CMPQ CX, $0x04
+	JLT  single
 
-rows:
-	MOVQ   blocks+24(FP), R11
-	MOVQ   AX, SI
-	MOVQ   high+32(FP), DI
-	MOVQ   low+40(FP), R8
-	MOVQ   scale+48(FP), R9
-	MOVQ   sum+56(FP), R10
+fours:
+	MOVQ   blocks+24(FP), R9
+	MOVQ   rowBytes+16(FP), R10
+	MOVQ   high+32(FP), BX
+	MOVQ   low+40(FP), SI
+	SUBQ   BX, SI
+	MOVQ   scale+48(FP), DI
+	MOVQ   sum+56(FP), R8
+	SUBQ   DI, R8
+	MOVQ   AX, R11
+	ADDQ   R10, AX
+	MOVQ   AX, R12
+	ADDQ   R10, AX
+	MOVQ   AX, R13
+	ADDQ   R10, AX
+	MOVQ   AX, R14
+	ADDQ   R10, AX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
 
-blocks:
-	PREFETCHT0   2048(SI)
-	VPBROADCASTW (SI), X2
-	VCVTPH2PS    X2, Y2
-	VFMADD231SS  (R10), X2, X1
-	VBROADCASTSS (R9), Y3
-	VMULPS       Y2, Y3, Y3
-	VMOVDQU      2(SI), Y2
-	VPXOR        bytes80<>+0(SB), Y2, Y2
-	VPXOR        Y4, Y4, Y4
-	VPDPBUSD     (DI), Y2, Y4
-	VPSLLD       $0x07, Y4, Y4
-	VPDPBUSD     (R8), Y2, Y4
-	VCVTDQ2PS    Y4, Y4
-	VFMADD231PS  Y3, Y4, Y0
-	ADDQ         $0x22, SI
-	ADDQ         $0x00000020, DI
-	ADDQ         $0x00000020, R8
-	ADDQ         $0x04, R9
-	ADDQ         $0x04, R10
-	DECQ         R11
-	JNZ          blocks
-	VMULPS       wordc3000000<>+0(SB), Y1, Y1
+fours_blocks:
+	VBROADCASTSS (DI), Y8
+	PREFETCHT0   2816(R11)
+	VPBROADCASTW (R11), X9
+	VCVTPH2PS    X9, Y9
+	VFMADD231SS  (DI)(R8*1), X9, X4
+	VMULPS       Y9, Y8, Y9
+	VMOVDQU      2(R11), Y10
+	VPXOR        bytes80<>+0(SB), Y10, Y10
+	VPXOR        Y11, Y11, Y11
+	VPDPBUSD     (BX), Y10, Y11
+	VPSLLD       $0x07, Y11, Y11
+	VPDPBUSD     (BX)(SI*1), Y10, Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMADD231PS  Y9, Y11, Y0
+	PREFETCHT0   2816(R12)
+	VPBROADCASTW (R12), X9
+	VCVTPH2PS    X9, Y9
+	VFMADD231SS  (DI)(R8*1), X9, X5
+	VMULPS       Y9, Y8, Y9
+	VMOVDQU      2(R12), Y10
+	VPXOR        bytes80<>+0(SB), Y10, Y10
+	VPXOR        Y11, Y11, Y11
+	VPDPBUSD     (BX), Y10, Y11
+	VPSLLD       $0x07, Y11, Y11
+	VPDPBUSD     (BX)(SI*1), Y10, Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMADD231PS  Y9, Y11, Y1
+	PREFETCHT0   2816(R13)
+	VPBROADCASTW (R13), X9
+	VCVTPH2PS    X9, Y9
+	VFMADD231SS  (DI)(R8*1), X9, X6
+	VMULPS       Y9, Y8, Y9
+	VMOVDQU      2(R13), Y10
+	VPXOR        bytes80<>+0(SB), Y10, Y10
+	VPXOR        Y11, Y11, Y11
+	VPDPBUSD     (BX), Y10, Y11
+	VPSLLD       $0x07, Y11, Y11
+	VPDPBUSD     (BX)(SI*1), Y10, Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMADD231PS  Y9, Y11, Y2
+	PREFETCHT0   2816(R14)
+	VPBROADCASTW (R14), X9
+	VCVTPH2PS    X9, Y9
+	VFMADD231SS  (DI)(R8*1), X9, X7
+	VMULPS       Y9, Y8, Y8
+	VMOVDQU      2(R14), Y9
+	VPXOR        bytes80<>+0(SB), Y9, Y9
+	VPXOR        Y10, Y10, Y10
+	VPDPBUSD     (BX), Y9, Y10
+	VPSLLD       $0x07, Y10, Y10
+	VPDPBUSD     (BX)(SI*1), Y9, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD231PS  Y8, Y10, Y3
+	ADDQ         $0x22, R11
+	ADDQ         $0x22, R12
+	ADDQ         $0x22, R13
+	ADDQ         $0x22, R14
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x04, DI
+	DECQ         R9
+	JNZ          fours_blocks
+	VMULPS       wordc3000000<>+0(SB), Y4, Y4
+	VADDPS       Y4, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X4
+	VADDPS       X0, X4, X4
+	VPERMILPS    $0x0e, X4, X0
+	VADDPS       X0, X4, X4
+	VPERMILPS    $0x01, X4, X0
+	VADDSS       X0, X4, X4
+	VMOVSS       X4, (DX)
+	VMULPS       wordc3000000<>+0(SB), Y5, Y5
+	VADDPS       Y5, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, 4(DX)
+	VMULPS       wordc3000000<>+0(SB), Y6, Y6
+	VADDPS       Y6, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X2, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, 8(DX)
+	VMULPS       wordc3000000<>+0(SB), Y7, Y7
+	VADDPS       Y7, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X3, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, 12(DX)
+	ADDQ         $0x10, DX
+	SUBQ         $0x04, CX
+	CMPQ         CX, $0x04
+	JGE          fours
+
+single:
+	TESTQ CX, CX
+	JZ    done
+
+rows:
+	MOVQ   blocks+24(FP), R9
+	MOVQ   rowBytes+16(FP), R10
+	MOVQ   high+32(FP), BX
+	MOVQ   low+40(FP), SI
+	SUBQ   BX, SI
+	MOVQ   scale+48(FP), DI
+	MOVQ   sum+56(FP), R8
+	SUBQ   DI, R8
+	MOVQ   AX, R11
+	ADDQ   R10, AX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+
+rows_blocks:
+	VBROADCASTSS (DI), Y3
+	PREFETCHT0   2816(R11)
+	VPBROADCASTW (R11), X4
+	VCVTPH2PS    X4, Y4
+	VFMADD231SS  (DI)(R8*1), X4, X2
+	VMULPS       Y4, Y3, Y3
+	VMOVDQU      2(R11), Y4
+	VPXOR        bytes80<>+0(SB), Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VPDPBUSD     (BX), Y4, Y5
+	VPSLLD       $0x07, Y5, Y5
+	VPDPBUSD     (BX)(SI*1), Y4, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD231PS  Y3, Y5, Y0
+	ADDQ         $0x22, R11
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x04, DI
+	DECQ         R9
+	JNZ          rows_blocks
 	VADDPS       Y1, Y0, Y0
+	VMULPS       wordc3000000<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X0, X1, X1
 	VPERMILPS    $0x0e, X1, X0
 	VADDPS       X0, X1, X1
 	VPERMILPS    $0x01, X1, X0
 	VADDSS       X0, X1, X1
-	VMOVSS       X1, (BX)
-	ADDQ         $0x04, BX
-	ADDQ         DX, AX
-	DECQ         CX
-	JNZ          rows
+	VMOVSS       X1, (DX)
+	ADDQ         $0x04, DX
+	SUBQ         $0x01, CX
+	CMPQ         CX, $0x01
+	JGE          rows
+
+done:
 	VZEROUPPER
 	RET
 
@@ -2661,56 +3625,204 @@ blocks:
 TEXT ·gemvQ4_0AVX512(SB), NOSPLIT, $0-72
 	MOVQ w+0(FP), AX
 	MOVQ n+8(FP), CX
-	MOVQ rowBytes+16(FP), DX
-	MOVQ out+64(FP), BX
+	MOVQ out+64(FP), DX
+	CMPQ CX, $0x04
+	JLT  single
 
-rows:
-	MOVQ   blocks+24(FP), R11
-	MOVQ   AX, SI
-	MOVQ   high+32(FP), DI
-	MOVQ   low+40(FP), R8
-	MOVQ   scale+48(FP), R9
-	MOVQ   sum+56(FP), R10
+fours:
+	MOVQ   blocks+24(FP), R9
+	MOVQ   rowBytes+16(FP), R10
+	MOVQ   high+32(FP), BX
+	MOVQ   low+40(FP), SI
+	SUBQ   BX, SI
+	MOVQ   scale+48(FP), DI
+	MOVQ   sum+56(FP), R8
+	SUBQ   DI, R8
+	MOVQ   AX, R11
+	ADDQ   R10, AX
+	MOVQ   AX, R12
+	ADDQ   R10, AX
+	MOVQ   AX, R13
+	ADDQ   R10, AX
+	MOVQ   AX, R14
+	ADDQ   R10, AX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
 
-blocks:
-	PREFETCHT0   2048(SI)
-	VPBROADCASTW (SI), X2
-	VCVTPH2PS    X2, Y2
-	VFMADD231SS  (R10), X2, X1
-	VBROADCASTSS (R9), Y3
-	VMULPS       Y2, Y3, Y3
-	VMOVDQU      2(SI), X4
-	VPSRLW       $0x04, X4, X2
-	VINSERTI128  $0x01, X2, Y4, Y2
-	VPAND        bytes0f<>+0(SB), Y2, Y2
+fours_blocks:
+	VBROADCASTSS (DI), Y8
+	PREFETCHT0   2816(R11)
+	VPBROADCASTW (R11), X9
+	VCVTPH2PS    X9, Y9
+	VFMADD231SS  (DI)(R8*1), X9, X4
+	VMULPS       Y9, Y8, Y9
+	VMOVDQU      2(R11), X10
+	VPSRLW       $0x04, X10, X11
+	VINSERTI128  $0x01, X11, Y10, Y11
+	VPAND        bytes0f<>+0(SB), Y11, Y11
+	VPXOR        Y12, Y12, Y12
+	VPDPBUSD     (BX), Y11, Y12
+	VPSLLD       $0x07, Y12, Y12
+	VPDPBUSD     (BX)(SI*1), Y11, Y12
+	VCVTDQ2PS    Y12, Y12
+	VFMADD231PS  Y9, Y12, Y0
+	PREFETCHT0   2816(R12)
+	VPBROADCASTW (R12), X9
+	VCVTPH2PS    X9, Y9
+	VFMADD231SS  (DI)(R8*1), X9, X5
+	VMULPS       Y9, Y8, Y9
+	VMOVDQU      2(R12), X10
+	VPSRLW       $0x04, X10, X11
+	VINSERTI128  $0x01, X11, Y10, Y11
+	VPAND        bytes0f<>+0(SB), Y11, Y11
+	VPXOR        Y12, Y12, Y12
+	VPDPBUSD     (BX), Y11, Y12
+	VPSLLD       $0x07, Y12, Y12
+	VPDPBUSD     (BX)(SI*1), Y11, Y12
+	VCVTDQ2PS    Y12, Y12
+	VFMADD231PS  Y9, Y12, Y1
+	PREFETCHT0   2816(R13)
+	VPBROADCASTW (R13), X9
+	VCVTPH2PS    X9, Y9
+	VFMADD231SS  (DI)(R8*1), X9, X6
+	VMULPS       Y9, Y8, Y9
+	VMOVDQU      2(R13), X10
+	VPSRLW       $0x04, X10, X11
+	VINSERTI128  $0x01, X11, Y10, Y11
+	VPAND        bytes0f<>+0(SB), Y11, Y11
+	VPXOR        Y12, Y12, Y12
+	VPDPBUSD     (BX), Y11, Y12
+	VPSLLD       $0x07, Y12, Y12
+	VPDPBUSD     (BX)(SI*1), Y11, Y12
+	VCVTDQ2PS    Y12, Y12
+	VFMADD231PS  Y9, Y12, Y2
+	PREFETCHT0   2816(R14)
+	VPBROADCASTW (R14), X9
+	VCVTPH2PS    X9, Y9
+	VFMADD231SS  (DI)(R8*1), X9, X7
+	VMULPS       Y9, Y8, Y8
+	VMOVDQU      2(R14), X10
+	VPSRLW       $0x04, X10, X9
+	VINSERTI128  $0x01, X9, Y10, Y9
+	VPAND        bytes0f<>+0(SB), Y9, Y9
+	VPXOR        Y11, Y11, Y11
+	VPDPBUSD     (BX), Y9, Y11
+	VPSLLD       $0x07, Y11, Y11
+	VPDPBUSD     (BX)(SI*1), Y9, Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMADD231PS  Y8, Y11, Y3
+	ADDQ         $0x12, R11
+	ADDQ         $0x12, R12
+	ADDQ         $0x12, R13
+	ADDQ         $0x12, R14
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x04, DI
+	DECQ         R9
+	JNZ          fours_blocks
+	VMULPS       wordc1000000<>+0(SB), Y4, Y4
+	VADDPS       Y4, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X4
+	VADDPS       X0, X4, X4
+	VPERMILPS    $0x0e, X4, X0
+	VADDPS       X0, X4, X4
+	VPERMILPS    $0x01, X4, X0
+	VADDSS       X0, X4, X4
+	VMOVSS       X4, (DX)
+	VMULPS       wordc1000000<>+0(SB), Y5, Y5
+	VADDPS       Y5, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, 4(DX)
+	VMULPS       wordc1000000<>+0(SB), Y6, Y6
+	VADDPS       Y6, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X2, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, 8(DX)
+	VMULPS       wordc1000000<>+0(SB), Y7, Y7
+	VADDPS       Y7, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X3, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, 12(DX)
+	ADDQ         $0x10, DX
+	SUBQ         $0x04, CX
+	CMPQ         CX, $0x04
+	JGE          fours
+
+single:
+	TESTQ CX, CX
+	JZ    done
+
+rows:
+	MOVQ   blocks+24(FP), R9
+	MOVQ   rowBytes+16(FP), R10
+	MOVQ   high+32(FP), BX
+	MOVQ   low+40(FP), SI
+	SUBQ   BX, SI
+	MOVQ   scale+48(FP), DI
+	MOVQ   sum+56(FP), R8
+	SUBQ   DI, R8
+	MOVQ   AX, R11
+	ADDQ   R10, AX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+
+rows_blocks:
+	VBROADCASTSS (DI), Y3
+	PREFETCHT0   2816(R11)
+	VPBROADCASTW (R11), X4
+	VCVTPH2PS    X4, Y4
+	VFMADD231SS  (DI)(R8*1), X4, X2
+	VMULPS       Y4, Y3, Y3
+	VMOVDQU      2(R11), X10
+	VPSRLW       $0x04, X10, X4
+	VINSERTI128  $0x01, X4, Y10, Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
 	VPXOR        Y5, Y5, Y5
-	VPDPBUSD     (DI), Y2, Y5
+	VPDPBUSD     (BX), Y4, Y5
 	VPSLLD       $0x07, Y5, Y5
-	VPDPBUSD     (R8), Y2, Y5
+	VPDPBUSD     (BX)(SI*1), Y4, Y5
 	VCVTDQ2PS    Y5, Y5
 	VFMADD231PS  Y3, Y5, Y0
-	ADDQ         $0x12, SI
-	ADDQ         $0x00000020, DI
-	ADDQ         $0x00000020, R8
-	ADDQ         $0x04, R9
-	ADDQ         $0x04, R10
-	DECQ         R11
-	JNZ          blocks
-	VMULPS       wordc1000000<>+0(SB), Y1, Y1
+	ADDQ         $0x12, R11
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x04, DI
+	DECQ         R9
+	JNZ          rows_blocks
 	VADDPS       Y1, Y0, Y0
+	VMULPS       wordc1000000<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X0, X1, X1
 	VPERMILPS    $0x0e, X1, X0
 	VADDPS       X0, X1, X1
 	VPERMILPS    $0x01, X1, X0
 	VADDSS       X0, X1, X1
-	VMOVSS       X1, (BX)
-	ADDQ         $0x04, BX
-	ADDQ         DX, AX
-	DECQ         CX
-	JNZ          rows
+	VMOVSS       X1, (DX)
+	ADDQ         $0x04, DX
+	SUBQ         $0x01, CX
+	CMPQ         CX, $0x01
+	JGE          rows
+
+done:
 	VZEROUPPER
 	RET
 
@@ -2719,186 +3831,656 @@ blocks:
 TEXT ·gemvQ4_1AVX512(SB), NOSPLIT, $0-72
 	MOVQ w+0(FP), AX
 	MOVQ n+8(FP), CX
-	MOVQ rowBytes+16(FP), DX
-	MOVQ out+64(FP), BX
+	MOVQ out+64(FP), DX
+	CMPQ CX, $0x04
+	JLT  single
 
-rows:
-	MOVQ   blocks+24(FP), R11
-	MOVQ   AX, SI
-	MOVQ   high+32(FP), DI
-	MOVQ   low+40(FP), R8
-	MOVQ   scale+48(FP), R9
-	MOVQ   sum+56(FP), R10
+fours:
+	MOVQ   blocks+24(FP), R9
+	MOVQ   rowBytes+16(FP), R10
+	MOVQ   high+32(FP), BX
+	MOVQ   low+40(FP), SI
+	SUBQ   BX, SI
+	MOVQ   scale+48(FP), DI
+	MOVQ   sum+56(FP), R8
+	SUBQ   DI, R8
+	MOVQ   AX, R11
+	ADDQ   R10, AX
+	MOVQ   AX, R12
+	ADDQ   R10, AX
+	MOVQ   AX, R13
+	ADDQ   R10, AX
+	MOVQ   AX, R14
+	ADDQ   R10, AX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
 
-blocks:
-	PREFETCHT0   2048(SI)
-	VPBROADCASTW (SI), X2
-	VCVTPH2PS    X2, Y2
-	VPBROADCASTW 2(SI), X3
-	VCVTPH2PS    X3, Y3
-	VFMADD231SS  (R10), X3, X1
-	VBROADCASTSS (R9), Y3
-	VMULPS       Y2, Y3, Y3
-	VMOVDQU      4(SI), X4
-	VPSRLW       $0x04, X4, X2
-	VINSERTI128  $0x01, X2, Y4, Y2
-	VPAND        bytes0f<>+0(SB), Y2, Y2
+fours_blocks:
+	VBROADCASTSS (DI), Y8
+	PREFETCHT0   2816(R11)
+	VPBROADCASTW (R11), X9
+	VCVTPH2PS    X9, Y9
+	VPBROADCASTW 2(R11), X10
+	VCVTPH2PS    X10, Y10
+	VFMADD231SS  (DI)(R8*1), X10, X4
+	VMULPS       Y9, Y8, Y9
+	VMOVDQU      4(R11), X11
+	VPSRLW       $0x04, X11, X10
+	VINSERTI128  $0x01, X10, Y11, Y10
+	VPAND        bytes0f<>+0(SB), Y10, Y10
+	VPXOR        Y12, Y12, Y12
+	VPDPBUSD     (BX), Y10, Y12
+	VPSLLD       $0x07, Y12, Y12
+	VPDPBUSD     (BX)(SI*1), Y10, Y12
+	VCVTDQ2PS    Y12, Y12
+	VFMADD231PS  Y9, Y12, Y0
+	PREFETCHT0   2816(R12)
+	VPBROADCASTW (R12), X9
+	VCVTPH2PS    X9, Y9
+	VPBROADCASTW 2(R12), X10
+	VCVTPH2PS    X10, Y10
+	VFMADD231SS  (DI)(R8*1), X10, X5
+	VMULPS       Y9, Y8, Y9
+	VMOVDQU      4(R12), X11
+	VPSRLW       $0x04, X11, X10
+	VINSERTI128  $0x01, X10, Y11, Y10
+	VPAND        bytes0f<>+0(SB), Y10, Y10
+	VPXOR        Y12, Y12, Y12
+	VPDPBUSD     (BX), Y10, Y12
+	VPSLLD       $0x07, Y12, Y12
+	VPDPBUSD     (BX)(SI*1), Y10, Y12
+	VCVTDQ2PS    Y12, Y12
+	VFMADD231PS  Y9, Y12, Y1
+	PREFETCHT0   2816(R13)
+	VPBROADCASTW (R13), X9
+	VCVTPH2PS    X9, Y9
+	VPBROADCASTW 2(R13), X10
+	VCVTPH2PS    X10, Y10
+	VFMADD231SS  (DI)(R8*1), X10, X6
+	VMULPS       Y9, Y8, Y9
+	VMOVDQU      4(R13), X11
+	VPSRLW       $0x04, X11, X10
+	VINSERTI128  $0x01, X10, Y11, Y10
+	VPAND        bytes0f<>+0(SB), Y10, Y10
+	VPXOR        Y12, Y12, Y12
+	VPDPBUSD     (BX), Y10, Y12
+	VPSLLD       $0x07, Y12, Y12
+	VPDPBUSD     (BX)(SI*1), Y10, Y12
+	VCVTDQ2PS    Y12, Y12
+	VFMADD231PS  Y9, Y12, Y2
+	PREFETCHT0   2816(R14)
+	VPBROADCASTW (R14), X9
+	VCVTPH2PS    X9, Y9
+	VPBROADCASTW 2(R14), X10
+	VCVTPH2PS    X10, Y10
+	VFMADD231SS  (DI)(R8*1), X10, X7
+	VMULPS       Y9, Y8, Y8
+	VMOVDQU      4(R14), X11
+	VPSRLW       $0x04, X11, X9
+	VINSERTI128  $0x01, X9, Y11, Y9
+	VPAND        bytes0f<>+0(SB), Y9, Y9
+	VPXOR        Y10, Y10, Y10
+	VPDPBUSD     (BX), Y9, Y10
+	VPSLLD       $0x07, Y10, Y10
+	VPDPBUSD     (BX)(SI*1), Y9, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD231PS  Y8, Y10, Y3
+	ADDQ         $0x14, R11
+	ADDQ         $0x14, R12
+	ADDQ         $0x14, R13
+	ADDQ         $0x14, R14
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x04, DI
+	DECQ         R9
+	JNZ          fours_blocks
+	VADDPS       Y4, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X4
+	VADDPS       X0, X4, X4
+	VPERMILPS    $0x0e, X4, X0
+	VADDPS       X0, X4, X4
+	VPERMILPS    $0x01, X4, X0
+	VADDSS       X0, X4, X4
+	VMOVSS       X4, (DX)
+	VADDPS       Y5, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, 4(DX)
+	VADDPS       Y6, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X2, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, 8(DX)
+	VADDPS       Y7, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X3, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, 12(DX)
+	ADDQ         $0x10, DX
+	SUBQ         $0x04, CX
+	CMPQ         CX, $0x04
+	JGE          fours
+
+single:
+	TESTQ CX, CX
+	JZ    done
+
+rows:
+	MOVQ   blocks+24(FP), R9
+	MOVQ   rowBytes+16(FP), R10
+	MOVQ   high+32(FP), BX
+	MOVQ   low+40(FP), SI
+	SUBQ   BX, SI
+	MOVQ   scale+48(FP), DI
+	MOVQ   sum+56(FP), R8
+	SUBQ   DI, R8
+	MOVQ   AX, R11
+	ADDQ   R10, AX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+
+rows_blocks:
+	VBROADCASTSS (DI), Y3
+	PREFETCHT0   2816(R11)
+	VPBROADCASTW (R11), X4
+	VCVTPH2PS    X4, Y4
+	VPBROADCASTW 2(R11), X5
+	VCVTPH2PS    X5, Y5
+	VFMADD231SS  (DI)(R8*1), X5, X2
+	VMULPS       Y4, Y3, Y3
+	VMOVDQU      4(R11), X11
+	VPSRLW       $0x04, X11, X4
+	VINSERTI128  $0x01, X4, Y11, Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
 	VPXOR        Y5, Y5, Y5
-	VPDPBUSD     (DI), Y2, Y5
+	VPDPBUSD     (BX), Y4, Y5
 	VPSLLD       $0x07, Y5, Y5
-	VPDPBUSD     (R8), Y2, Y5
+	VPDPBUSD     (BX)(SI*1), Y4, Y5
 	VCVTDQ2PS    Y5, Y5
 	VFMADD231PS  Y3, Y5, Y0
-	ADDQ         $0x14, SI
-	ADDQ         $0x00000020, DI
-	ADDQ         $0x00000020, R8
-	ADDQ         $0x04, R9
-	ADDQ         $0x04, R10
-	DECQ         R11
-	JNZ          blocks
+	ADDQ         $0x14, R11
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x04, DI
+	DECQ         R9
+	JNZ          rows_blocks
 	VADDPS       Y1, Y0, Y0
+	VADDPS       Y2, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X0, X1, X1
 	VPERMILPS    $0x0e, X1, X0
 	VADDPS       X0, X1, X1
 	VPERMILPS    $0x01, X1, X0
 	VADDSS       X0, X1, X1
-	VMOVSS       X1, (BX)
-	ADDQ         $0x04, BX
-	ADDQ         DX, AX
-	DECQ         CX
-	JNZ          rows
+	VMOVSS       X1, (DX)
+	ADDQ         $0x04, DX
+	SUBQ         $0x01, CX
+	CMPQ         CX, $0x01
+	JGE          rows
+
+done:
 	VZEROUPPER
 	RET
 
 // func gemvQ5_0AVX512(w *byte, n int, rowBytes int, blocks int, high *int8, low *int8, scale *float32, sum *float32, out *float32)
-// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
+// Requires: AVX, AVX2, AVX512BW, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
 TEXT ·gemvQ5_0AVX512(SB), NOSPLIT, $0-72
 	MOVQ w+0(FP), AX
 	MOVQ n+8(FP), CX
-	MOVQ rowBytes+16(FP), DX
-	MOVQ out+64(FP), BX
+	MOVQ out+64(FP), DX
+	CMPQ CX, $0x04
+	JLT  single
 
-rows:
-	MOVQ   blocks+24(FP), R11
-	MOVQ   AX, SI
-	MOVQ   high+32(FP), DI
-	MOVQ   low+40(FP), R8
-	MOVQ   scale+48(FP), R9
-	MOVQ   sum+56(FP), R10
+fours:
+	MOVQ   blocks+24(FP), R9
+	MOVQ   rowBytes+16(FP), R10
+	MOVQ   high+32(FP), BX
+	MOVQ   low+40(FP), SI
+	SUBQ   BX, SI
+	MOVQ   scale+48(FP), DI
+	MOVQ   sum+56(FP), R8
+	SUBQ   DI, R8
+	MOVQ   AX, R11
+	ADDQ   R10, AX
+	MOVQ   AX, R12
+	ADDQ   R10, AX
+	MOVQ   AX, R13
+	ADDQ   R10, AX
+	MOVQ   AX, R14
+	ADDQ   R10, AX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
 
-blocks:
-	PREFETCHT0   2048(SI)
-	VPBROADCASTW (SI), X2
-	VCVTPH2PS    X2, Y2
-	VFMADD231SS  (R10), X2, X1
-	VBROADCASTSS (R9), Y3
-	VMULPS       Y2, Y3, Y3
-	VMOVDQU      6(SI), X4
-	VPSRLW       $0x04, X4, X2
-	VINSERTI128  $0x01, X2, Y4, Y2
-	VPAND        bytes0f<>+0(SB), Y2, Y2
-	VPBROADCASTD 2(SI), Y5
-	VPSHUFB      spreadBits<>+0(SB), Y5, Y5
-	VPAND        oneBit<>+0(SB), Y5, Y5
-	VPCMPEQB     oneBit<>+0(SB), Y5, Y5
-	VPAND        bytes10<>+0(SB), Y5, Y5
-	VPOR         Y5, Y2, Y2
+fours_blocks:
+	VBROADCASTSS (DI), Y8
+	PREFETCHT0   2816(R11)
+	VPBROADCASTW (R11), X9
+	VCVTPH2PS    X9, Y9
+	VFMADD231SS  (DI)(R8*1), X9, X4
+	VMULPS       Y9, Y8, Y9
+	VMOVDQU      6(R11), X10
+	VPSRLW       $0x04, X10, X11
+	VINSERTI128  $0x01, X11, Y10, Y11
+	VPAND        bytes0f<>+0(SB), Y11, Y11
+	KMOVD        2(R11), K1
+	VMOVDQU      bytes10<>+0(SB), Y12
+	VPADDB       Y12, Y11, K1, Y11
+	VPXOR        Y12, Y12, Y12
+	VPDPBUSD     (BX), Y11, Y12
+	VPSLLD       $0x07, Y12, Y12
+	VPDPBUSD     (BX)(SI*1), Y11, Y12
+	VCVTDQ2PS    Y12, Y12
+	VFMADD231PS  Y9, Y12, Y0
+	PREFETCHT0   2816(R12)
+	VPBROADCASTW (R12), X9
+	VCVTPH2PS    X9, Y9
+	VFMADD231SS  (DI)(R8*1), X9, X5
+	VMULPS       Y9, Y8, Y9
+	VMOVDQU      6(R12), X10
+	VPSRLW       $0x04, X10, X11
+	VINSERTI128  $0x01, X11, Y10, Y11
+	VPAND        bytes0f<>+0(SB), Y11, Y11
+	KMOVD        2(R12), K1
+	VMOVDQU      bytes10<>+0(SB), Y12
+	VPADDB       Y12, Y11, K1, Y11
+	VPXOR        Y12, Y12, Y12
+	VPDPBUSD     (BX), Y11, Y12
+	VPSLLD       $0x07, Y12, Y12
+	VPDPBUSD     (BX)(SI*1), Y11, Y12
+	VCVTDQ2PS    Y12, Y12
+	VFMADD231PS  Y9, Y12, Y1
+	PREFETCHT0   2816(R13)
+	VPBROADCASTW (R13), X9
+	VCVTPH2PS    X9, Y9
+	VFMADD231SS  (DI)(R8*1), X9, X6
+	VMULPS       Y9, Y8, Y9
+	VMOVDQU      6(R13), X10
+	VPSRLW       $0x04, X10, X11
+	VINSERTI128  $0x01, X11, Y10, Y11
+	VPAND        bytes0f<>+0(SB), Y11, Y11
+	KMOVD        2(R13), K1
+	VMOVDQU      bytes10<>+0(SB), Y12
+	VPADDB       Y12, Y11, K1, Y11
+	VPXOR        Y12, Y12, Y12
+	VPDPBUSD     (BX), Y11, Y12
+	VPSLLD       $0x07, Y12, Y12
+	VPDPBUSD     (BX)(SI*1), Y11, Y12
+	VCVTDQ2PS    Y12, Y12
+	VFMADD231PS  Y9, Y12, Y2
+	PREFETCHT0   2816(R14)
+	VPBROADCASTW (R14), X9
+	VCVTPH2PS    X9, Y9
+	VFMADD231SS  (DI)(R8*1), X9, X7
+	VMULPS       Y9, Y8, Y8
+	VMOVDQU      6(R14), X10
+	VPSRLW       $0x04, X10, X9
+	VINSERTI128  $0x01, X9, Y10, Y9
+	VPAND        bytes0f<>+0(SB), Y9, Y9
+	KMOVD        2(R14), K1
+	VMOVDQU      bytes10<>+0(SB), Y11
+	VPADDB       Y11, Y9, K1, Y9
+	VPXOR        Y11, Y11, Y11
+	VPDPBUSD     (BX), Y9, Y11
+	VPSLLD       $0x07, Y11, Y11
+	VPDPBUSD     (BX)(SI*1), Y9, Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMADD231PS  Y8, Y11, Y3
+	ADDQ         $0x16, R11
+	ADDQ         $0x16, R12
+	ADDQ         $0x16, R13
+	ADDQ         $0x16, R14
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x04, DI
+	DECQ         R9
+	JNZ          fours_blocks
+	VMULPS       wordc1800000<>+0(SB), Y4, Y4
+	VADDPS       Y4, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X4
+	VADDPS       X0, X4, X4
+	VPERMILPS    $0x0e, X4, X0
+	VADDPS       X0, X4, X4
+	VPERMILPS    $0x01, X4, X0
+	VADDSS       X0, X4, X4
+	VMOVSS       X4, (DX)
+	VMULPS       wordc1800000<>+0(SB), Y5, Y5
+	VADDPS       Y5, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, 4(DX)
+	VMULPS       wordc1800000<>+0(SB), Y6, Y6
+	VADDPS       Y6, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X2, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, 8(DX)
+	VMULPS       wordc1800000<>+0(SB), Y7, Y7
+	VADDPS       Y7, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X3, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, 12(DX)
+	ADDQ         $0x10, DX
+	SUBQ         $0x04, CX
+	CMPQ         CX, $0x04
+	JGE          fours
+
+single:
+	TESTQ CX, CX
+	JZ    done
+
+rows:
+	MOVQ   blocks+24(FP), R9
+	MOVQ   rowBytes+16(FP), R10
+	MOVQ   high+32(FP), BX
+	MOVQ   low+40(FP), SI
+	SUBQ   BX, SI
+	MOVQ   scale+48(FP), DI
+	MOVQ   sum+56(FP), R8
+	SUBQ   DI, R8
+	MOVQ   AX, R11
+	ADDQ   R10, AX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+
+rows_blocks:
+	VBROADCASTSS (DI), Y3
+	PREFETCHT0   2816(R11)
+	VPBROADCASTW (R11), X4
+	VCVTPH2PS    X4, Y4
+	VFMADD231SS  (DI)(R8*1), X4, X2
+	VMULPS       Y4, Y3, Y3
+	VMOVDQU      6(R11), X10
+	VPSRLW       $0x04, X10, X4
+	VINSERTI128  $0x01, X4, Y10, Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	KMOVD        2(R11), K1
+	VMOVDQU      bytes10<>+0(SB), Y5
+	VPADDB       Y5, Y4, K1, Y4
 	VPXOR        Y5, Y5, Y5
-	VPDPBUSD     (DI), Y2, Y5
+	VPDPBUSD     (BX), Y4, Y5
 	VPSLLD       $0x07, Y5, Y5
-	VPDPBUSD     (R8), Y2, Y5
+	VPDPBUSD     (BX)(SI*1), Y4, Y5
 	VCVTDQ2PS    Y5, Y5
 	VFMADD231PS  Y3, Y5, Y0
-	ADDQ         $0x16, SI
-	ADDQ         $0x00000020, DI
-	ADDQ         $0x00000020, R8
-	ADDQ         $0x04, R9
-	ADDQ         $0x04, R10
-	DECQ         R11
-	JNZ          blocks
-	VMULPS       wordc1800000<>+0(SB), Y1, Y1
+	ADDQ         $0x16, R11
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x04, DI
+	DECQ         R9
+	JNZ          rows_blocks
 	VADDPS       Y1, Y0, Y0
+	VMULPS       wordc1800000<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X0, X1, X1
 	VPERMILPS    $0x0e, X1, X0
 	VADDPS       X0, X1, X1
 	VPERMILPS    $0x01, X1, X0
 	VADDSS       X0, X1, X1
-	VMOVSS       X1, (BX)
-	ADDQ         $0x04, BX
-	ADDQ         DX, AX
-	DECQ         CX
-	JNZ          rows
+	VMOVSS       X1, (DX)
+	ADDQ         $0x04, DX
+	SUBQ         $0x01, CX
+	CMPQ         CX, $0x01
+	JGE          rows
+
+done:
 	VZEROUPPER
 	RET
 
 // func gemvQ5_1AVX512(w *byte, n int, rowBytes int, blocks int, high *int8, low *int8, scale *float32, sum *float32, out *float32)
-// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
+// Requires: AVX, AVX2, AVX512BW, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
 TEXT ·gemvQ5_1AVX512(SB), NOSPLIT, $0-72
 	MOVQ w+0(FP), AX
 	MOVQ n+8(FP), CX
-	MOVQ rowBytes+16(FP), DX
-	MOVQ out+64(FP), BX
+	MOVQ out+64(FP), DX
+	CMPQ CX, $0x04
+	JLT  single
 
-rows:
-	MOVQ   blocks+24(FP), R11
-	MOVQ   AX, SI
-	MOVQ   high+32(FP), DI
-	MOVQ   low+40(FP), R8
-	MOVQ   scale+48(FP), R9
-	MOVQ   sum+56(FP), R10
+fours:
+	MOVQ   blocks+24(FP), R9
+	MOVQ   rowBytes+16(FP), R10
+	MOVQ   high+32(FP), BX
+	MOVQ   low+40(FP), SI
+	SUBQ   BX, SI
+	MOVQ   scale+48(FP), DI
+	MOVQ   sum+56(FP), R8
+	SUBQ   DI, R8
+	MOVQ   AX, R11
+	ADDQ   R10, AX
+	MOVQ   AX, R12
+	ADDQ   R10, AX
+	MOVQ   AX, R13
+	ADDQ   R10, AX
+	MOVQ   AX, R14
+	ADDQ   R10, AX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
 
-blocks:
-	PREFETCHT0   2048(SI)
-	VPBROADCASTW (SI), X2
-	VCVTPH2PS    X2, Y2
-	VPBROADCASTW 2(SI), X3
-	VCVTPH2PS    X3, Y3
-	VFMADD231SS  (R10), X3, X1
-	VBROADCASTSS (R9), Y3
-	VMULPS       Y2, Y3, Y3
-	VMOVDQU      8(SI), X4
-	VPSRLW       $0x04, X4, X2
-	VINSERTI128  $0x01, X2, Y4, Y2
-	VPAND        bytes0f<>+0(SB), Y2, Y2
-	VPBROADCASTD 4(SI), Y5
-	VPSHUFB      spreadBits<>+0(SB), Y5, Y5
-	VPAND        oneBit<>+0(SB), Y5, Y5
-	VPCMPEQB     oneBit<>+0(SB), Y5, Y5
-	VPAND        bytes10<>+0(SB), Y5, Y5
-	VPOR         Y5, Y2, Y2
+fours_blocks:
+	VBROADCASTSS (DI), Y8
+	PREFETCHT0   2816(R11)
+	VPBROADCASTW (R11), X9
+	VCVTPH2PS    X9, Y9
+	VPBROADCASTW 2(R11), X10
+	VCVTPH2PS    X10, Y10
+	VFMADD231SS  (DI)(R8*1), X10, X4
+	VMULPS       Y9, Y8, Y9
+	VMOVDQU      8(R11), X11
+	VPSRLW       $0x04, X11, X10
+	VINSERTI128  $0x01, X10, Y11, Y10
+	VPAND        bytes0f<>+0(SB), Y10, Y10
+	KMOVD        4(R11), K1
+	VMOVDQU      bytes10<>+0(SB), Y12
+	VPADDB       Y12, Y10, K1, Y10
+	VPXOR        Y12, Y12, Y12
+	VPDPBUSD     (BX), Y10, Y12
+	VPSLLD       $0x07, Y12, Y12
+	VPDPBUSD     (BX)(SI*1), Y10, Y12
+	VCVTDQ2PS    Y12, Y12
+	VFMADD231PS  Y9, Y12, Y0
+	PREFETCHT0   2816(R12)
+	VPBROADCASTW (R12), X9
+	VCVTPH2PS    X9, Y9
+	VPBROADCASTW 2(R12), X10
+	VCVTPH2PS    X10, Y10
+	VFMADD231SS  (DI)(R8*1), X10, X5
+	VMULPS       Y9, Y8, Y9
+	VMOVDQU      8(R12), X11
+	VPSRLW       $0x04, X11, X10
+	VINSERTI128  $0x01, X10, Y11, Y10
+	VPAND        bytes0f<>+0(SB), Y10, Y10
+	KMOVD        4(R12), K1
+	VMOVDQU      bytes10<>+0(SB), Y12
+	VPADDB       Y12, Y10, K1, Y10
+	VPXOR        Y12, Y12, Y12
+	VPDPBUSD     (BX), Y10, Y12
+	VPSLLD       $0x07, Y12, Y12
+	VPDPBUSD     (BX)(SI*1), Y10, Y12
+	VCVTDQ2PS    Y12, Y12
+	VFMADD231PS  Y9, Y12, Y1
+	PREFETCHT0   2816(R13)
+	VPBROADCASTW (R13), X9
+	VCVTPH2PS    X9, Y9
+	VPBROADCASTW 2(R13), X10
+	VCVTPH2PS    X10, Y10
+	VFMADD231SS  (DI)(R8*1), X10, X6
+	VMULPS       Y9, Y8, Y9
+	VMOVDQU      8(R13), X11
+	VPSRLW       $0x04, X11, X10
+	VINSERTI128  $0x01, X10, Y11, Y10
+	VPAND        bytes0f<>+0(SB), Y10, Y10
+	KMOVD        4(R13), K1
+	VMOVDQU      bytes10<>+0(SB), Y12
+	VPADDB       Y12, Y10, K1, Y10
+	VPXOR        Y12, Y12, Y12
+	VPDPBUSD     (BX), Y10, Y12
+	VPSLLD       $0x07, Y12, Y12
+	VPDPBUSD     (BX)(SI*1), Y10, Y12
+	VCVTDQ2PS    Y12, Y12
+	VFMADD231PS  Y9, Y12, Y2
+	PREFETCHT0   2816(R14)
+	VPBROADCASTW (R14), X9
+	VCVTPH2PS    X9, Y9
+	VPBROADCASTW 2(R14), X10
+	VCVTPH2PS    X10, Y10
+	VFMADD231SS  (DI)(R8*1), X10, X7
+	VMULPS       Y9, Y8, Y8
+	VMOVDQU      8(R14), X11
+	VPSRLW       $0x04, X11, X9
+	VINSERTI128  $0x01, X9, Y11, Y9
+	VPAND        bytes0f<>+0(SB), Y9, Y9
+	KMOVD        4(R14), K1
+	VMOVDQU      bytes10<>+0(SB), Y10
+	VPADDB       Y10, Y9, K1, Y9
+	VPXOR        Y10, Y10, Y10
+	VPDPBUSD     (BX), Y9, Y10
+	VPSLLD       $0x07, Y10, Y10
+	VPDPBUSD     (BX)(SI*1), Y9, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD231PS  Y8, Y10, Y3
+	ADDQ         $0x18, R11
+	ADDQ         $0x18, R12
+	ADDQ         $0x18, R13
+	ADDQ         $0x18, R14
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x04, DI
+	DECQ         R9
+	JNZ          fours_blocks
+	VADDPS       Y4, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X4
+	VADDPS       X0, X4, X4
+	VPERMILPS    $0x0e, X4, X0
+	VADDPS       X0, X4, X4
+	VPERMILPS    $0x01, X4, X0
+	VADDSS       X0, X4, X4
+	VMOVSS       X4, (DX)
+	VADDPS       Y5, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, 4(DX)
+	VADDPS       Y6, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X2, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, 8(DX)
+	VADDPS       Y7, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X3, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, 12(DX)
+	ADDQ         $0x10, DX
+	SUBQ         $0x04, CX
+	CMPQ         CX, $0x04
+	JGE          fours
+
+single:
+	TESTQ CX, CX
+	JZ    done
+
+rows:
+	MOVQ   blocks+24(FP), R9
+	MOVQ   rowBytes+16(FP), R10
+	MOVQ   high+32(FP), BX
+	MOVQ   low+40(FP), SI
+	SUBQ   BX, SI
+	MOVQ   scale+48(FP), DI
+	MOVQ   sum+56(FP), R8
+	SUBQ   DI, R8
+	MOVQ   AX, R11
+	ADDQ   R10, AX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+
+rows_blocks:
+	VBROADCASTSS (DI), Y3
+	PREFETCHT0   2816(R11)
+	VPBROADCASTW (R11), X4
+	VCVTPH2PS    X4, Y4
+	VPBROADCASTW 2(R11), X5
+	VCVTPH2PS    X5, Y5
+	VFMADD231SS  (DI)(R8*1), X5, X2
+	VMULPS       Y4, Y3, Y3
+	VMOVDQU      8(R11), X11
+	VPSRLW       $0x04, X11, X4
+	VINSERTI128  $0x01, X4, Y11, Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	KMOVD        4(R11), K1
+	VMOVDQU      bytes10<>+0(SB), Y5
+	VPADDB       Y5, Y4, K1, Y4
 	VPXOR        Y5, Y5, Y5
-	VPDPBUSD     (DI), Y2, Y5
+	VPDPBUSD     (BX), Y4, Y5
 	VPSLLD       $0x07, Y5, Y5
-	VPDPBUSD     (R8), Y2, Y5
+	VPDPBUSD     (BX)(SI*1), Y4, Y5
 	VCVTDQ2PS    Y5, Y5
 	VFMADD231PS  Y3, Y5, Y0
-	ADDQ         $0x18, SI
-	ADDQ         $0x00000020, DI
-	ADDQ         $0x00000020, R8
-	ADDQ         $0x04, R9
-	ADDQ         $0x04, R10
-	DECQ         R11
-	JNZ          blocks
+	ADDQ         $0x18, R11
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x04, DI
+	DECQ         R9
+	JNZ          rows_blocks
 	VADDPS       Y1, Y0, Y0
+	VADDPS       Y2, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X0, X1, X1
 	VPERMILPS    $0x0e, X1, X0
 	VADDPS       X0, X1, X1
 	VPERMILPS    $0x01, X1, X0
 	VADDSS       X0, X1, X1
-	VMOVSS       X1, (BX)
-	ADDQ         $0x04, BX
-	ADDQ         DX, AX
-	DECQ         CX
-	JNZ          rows
+	VMOVSS       X1, (DX)
+	ADDQ         $0x04, DX
+	SUBQ         $0x01, CX
+	CMPQ         CX, $0x01
+	JGE          rows
+
+done:
 	VZEROUPPER
 	RET
 
@@ -2907,151 +4489,156 @@ blocks:
 TEXT ·gemvQ4_KAVX512(SB), NOSPLIT, $64-72
 	MOVQ w+0(FP), AX
 	MOVQ n+8(FP), CX
-	MOVQ rowBytes+16(FP), DX
-	MOVQ out+64(FP), BX
+	MOVQ out+64(FP), DX
 
 rows:
-	MOVQ   blocks+24(FP), R11
-	MOVQ   AX, SI
-	MOVQ   high+32(FP), DI
-	MOVQ   low+40(FP), R8
-	MOVQ   scale+48(FP), R9
-	MOVQ   sum+56(FP), R10
+	MOVQ   blocks+24(FP), R9
+	MOVQ   rowBytes+16(FP), R10
+	MOVQ   high+32(FP), BX
+	MOVQ   low+40(FP), SI
+	SUBQ   BX, SI
+	MOVQ   scale+48(FP), DI
+	MOVQ   sum+56(FP), R8
+	SUBQ   DI, R8
+	MOVQ   AX, R11
+	ADDQ   R10, AX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
 
-blocks:
-	PREFETCHT0   2048(SI)
-	MOVL         4(SI), R12
-	MOVL         8(SI), R13
-	MOVL         12(SI), R14
-	MOVL         R12, R15
-	ANDL         $0x3f3f3f3f, R15
-	MOVL         R14, BP
-	ANDL         $0x0f0f0f0f, BP
-	SHRL         $0x02, R12
-	ANDL         $0x30303030, R12
-	ORL          R12, BP
-	VPBROADCASTW (SI), X2
-	VCVTPH2PS    X2, Y2
-	VMOVD        R15, X3
-	VPINSRD      $0x01, BP, X3, X3
-	VPMOVZXBD    X3, Y3
-	VCVTDQ2PS    Y3, Y3
-	VMULPS       Y2, Y3, Y3
-	MOVL         R13, R12
-	ANDL         $0x3f3f3f3f, R12
-	SHRL         $0x04, R14
-	ANDL         $0x0f0f0f0f, R14
-	SHRL         $0x02, R13
-	ANDL         $0x30303030, R13
-	ORL          R13, R14
-	VPBROADCASTW 2(SI), X2
-	VCVTPH2PS    X2, Y2
-	VMOVD        R12, X4
-	VPINSRD      $0x01, R14, X4, X4
+rows_blocks:
+	PREFETCHT0   2048(R11)
+	PREFETCHT0   2112(R11)
+	PREFETCHT0   2176(R11)
+	MOVL         4(R11), R10
+	MOVL         8(R11), R12
+	MOVL         12(R11), R13
+	MOVL         R10, R14
+	ANDL         $0x3f3f3f3f, R14
+	MOVL         R13, R15
+	ANDL         $0x0f0f0f0f, R15
+	SHRL         $0x02, R10
+	ANDL         $0x30303030, R10
+	ORL          R10, R15
+	VPBROADCASTW (R11), X3
+	VCVTPH2PS    X3, Y3
+	VMOVD        R14, X4
+	VPINSRD      $0x01, R15, X4, X4
 	VPMOVZXBD    X4, Y4
 	VCVTDQ2PS    Y4, Y4
-	VMULPS       Y2, Y4, Y4
-	VXORPS       word80000000<>+0(SB), Y4, Y4
-	VFMADD231PS  (R10), Y4, Y1
-	VMULPS       (R9), Y3, Y2
-	VMOVUPS      Y2, (SP)
-	VBROADCASTSS (SP), Y2
-	VMOVDQU      16(SI), Y3
-	VPAND        bytes0f<>+0(SB), Y3, Y3
-	VPXOR        Y4, Y4, Y4
-	VPDPBUSD     (DI), Y3, Y4
-	VPSLLD       $0x07, Y4, Y4
-	VPDPBUSD     (R8), Y3, Y4
-	VCVTDQ2PS    Y4, Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VBROADCASTSS 4(SP), Y2
-	VMOVDQU      16(SI), Y3
-	VPSRLW       $0x04, Y3, Y3
-	VPAND        bytes0f<>+0(SB), Y3, Y3
-	VPXOR        Y4, Y4, Y4
-	VPDPBUSD     32(DI), Y3, Y4
-	VPSLLD       $0x07, Y4, Y4
-	VPDPBUSD     32(R8), Y3, Y4
-	VCVTDQ2PS    Y4, Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VBROADCASTSS 8(SP), Y2
-	VMOVDQU      48(SI), Y3
-	VPAND        bytes0f<>+0(SB), Y3, Y3
-	VPXOR        Y4, Y4, Y4
-	VPDPBUSD     64(DI), Y3, Y4
-	VPSLLD       $0x07, Y4, Y4
-	VPDPBUSD     64(R8), Y3, Y4
-	VCVTDQ2PS    Y4, Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VBROADCASTSS 12(SP), Y2
-	VMOVDQU      48(SI), Y3
-	VPSRLW       $0x04, Y3, Y3
-	VPAND        bytes0f<>+0(SB), Y3, Y3
-	VPXOR        Y4, Y4, Y4
-	VPDPBUSD     96(DI), Y3, Y4
-	VPSLLD       $0x07, Y4, Y4
-	VPDPBUSD     96(R8), Y3, Y4
-	VCVTDQ2PS    Y4, Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VBROADCASTSS 16(SP), Y2
-	VMOVDQU      80(SI), Y3
-	VPAND        bytes0f<>+0(SB), Y3, Y3
-	VPXOR        Y4, Y4, Y4
-	VPDPBUSD     128(DI), Y3, Y4
-	VPSLLD       $0x07, Y4, Y4
-	VPDPBUSD     128(R8), Y3, Y4
-	VCVTDQ2PS    Y4, Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VBROADCASTSS 20(SP), Y2
-	VMOVDQU      80(SI), Y3
-	VPSRLW       $0x04, Y3, Y3
-	VPAND        bytes0f<>+0(SB), Y3, Y3
-	VPXOR        Y4, Y4, Y4
-	VPDPBUSD     160(DI), Y3, Y4
-	VPSLLD       $0x07, Y4, Y4
-	VPDPBUSD     160(R8), Y3, Y4
-	VCVTDQ2PS    Y4, Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VBROADCASTSS 24(SP), Y2
-	VMOVDQU      112(SI), Y3
-	VPAND        bytes0f<>+0(SB), Y3, Y3
-	VPXOR        Y4, Y4, Y4
-	VPDPBUSD     192(DI), Y3, Y4
-	VPSLLD       $0x07, Y4, Y4
-	VPDPBUSD     192(R8), Y3, Y4
-	VCVTDQ2PS    Y4, Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VBROADCASTSS 28(SP), Y2
-	VMOVDQU      112(SI), Y3
-	VPSRLW       $0x04, Y3, Y3
-	VPAND        bytes0f<>+0(SB), Y3, Y3
-	VPXOR        Y4, Y4, Y4
-	VPDPBUSD     224(DI), Y3, Y4
-	VPSLLD       $0x07, Y4, Y4
-	VPDPBUSD     224(R8), Y3, Y4
-	VCVTDQ2PS    Y4, Y4
-	VFMADD231PS  Y2, Y4, Y0
-	ADDQ         $0x90, SI
-	ADDQ         $0x00000100, DI
-	ADDQ         $0x00000100, R8
-	ADDQ         $0x20, R9
-	ADDQ         $0x20, R10
-	DECQ         R11
-	JNZ          blocks
+	VMULPS       Y3, Y4, Y4
+	MOVL         R12, R10
+	ANDL         $0x3f3f3f3f, R10
+	SHRL         $0x04, R13
+	ANDL         $0x0f0f0f0f, R13
+	SHRL         $0x02, R12
+	ANDL         $0x30303030, R12
+	ORL          R12, R13
+	VPBROADCASTW 2(R11), X3
+	VCVTPH2PS    X3, Y3
+	VMOVD        R10, X5
+	VPINSRD      $0x01, R13, X5, X5
+	VPMOVZXBD    X5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VXORPS       word80000000<>+0(SB), Y5, Y5
+	VFMADD231PS  (DI)(R8*1), Y5, Y2
+	VMULPS       (DI), Y4, Y3
+	VMOVUPS      Y3, (SP)
+	VBROADCASTSS (SP), Y3
+	VMOVDQU      16(R11), Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VPDPBUSD     (BX), Y4, Y5
+	VPSLLD       $0x07, Y5, Y5
+	VPDPBUSD     (BX)(SI*1), Y4, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD231PS  Y3, Y5, Y0
+	VBROADCASTSS 4(SP), Y3
+	VMOVDQU      16(R11), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VPDPBUSD     32(BX), Y4, Y5
+	VPSLLD       $0x07, Y5, Y5
+	VPDPBUSD     32(BX)(SI*1), Y4, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD231PS  Y3, Y5, Y1
+	VBROADCASTSS 8(SP), Y3
+	VMOVDQU      48(R11), Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VPDPBUSD     64(BX), Y4, Y5
+	VPSLLD       $0x07, Y5, Y5
+	VPDPBUSD     64(BX)(SI*1), Y4, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD231PS  Y3, Y5, Y0
+	VBROADCASTSS 12(SP), Y3
+	VMOVDQU      48(R11), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VPDPBUSD     96(BX), Y4, Y5
+	VPSLLD       $0x07, Y5, Y5
+	VPDPBUSD     96(BX)(SI*1), Y4, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD231PS  Y3, Y5, Y1
+	VBROADCASTSS 16(SP), Y3
+	VMOVDQU      80(R11), Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VPDPBUSD     128(BX), Y4, Y5
+	VPSLLD       $0x07, Y5, Y5
+	VPDPBUSD     128(BX)(SI*1), Y4, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD231PS  Y3, Y5, Y0
+	VBROADCASTSS 20(SP), Y3
+	VMOVDQU      80(R11), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VPDPBUSD     160(BX), Y4, Y5
+	VPSLLD       $0x07, Y5, Y5
+	VPDPBUSD     160(BX)(SI*1), Y4, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD231PS  Y3, Y5, Y1
+	VBROADCASTSS 24(SP), Y3
+	VMOVDQU      112(R11), Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VPDPBUSD     192(BX), Y4, Y5
+	VPSLLD       $0x07, Y5, Y5
+	VPDPBUSD     192(BX)(SI*1), Y4, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD231PS  Y3, Y5, Y0
+	VBROADCASTSS 28(SP), Y3
+	VMOVDQU      112(R11), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VPDPBUSD     224(BX), Y4, Y5
+	VPSLLD       $0x07, Y5, Y5
+	VPDPBUSD     224(BX)(SI*1), Y4, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD231PS  Y3, Y5, Y1
+	ADDQ         $0x90, R11
+	ADDQ         $0x00000100, BX
+	ADDQ         $0x20, DI
+	DECQ         R9
+	JNZ          rows_blocks
 	VADDPS       Y1, Y0, Y0
+	VADDPS       Y2, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X0, X1, X1
 	VPERMILPS    $0x0e, X1, X0
 	VADDPS       X0, X1, X1
 	VPERMILPS    $0x01, X1, X0
 	VADDSS       X0, X1, X1
-	VMOVSS       X1, (BX)
-	ADDQ         $0x04, BX
-	ADDQ         DX, AX
-	DECQ         CX
-	JNZ          rows
+	VMOVSS       X1, (DX)
+	ADDQ         $0x04, DX
+	SUBQ         $0x01, CX
+	CMPQ         CX, $0x01
+	JGE          rows
 	VZEROUPPER
 	RET
 
@@ -3060,182 +4647,187 @@ blocks:
 TEXT ·gemvQ5_KAVX512(SB), NOSPLIT, $64-72
 	MOVQ w+0(FP), AX
 	MOVQ n+8(FP), CX
-	MOVQ rowBytes+16(FP), DX
-	MOVQ out+64(FP), BX
+	MOVQ out+64(FP), DX
 
 rows:
-	MOVQ   blocks+24(FP), R11
-	MOVQ   AX, SI
-	MOVQ   high+32(FP), DI
-	MOVQ   low+40(FP), R8
-	MOVQ   scale+48(FP), R9
-	MOVQ   sum+56(FP), R10
+	MOVQ   blocks+24(FP), R9
+	MOVQ   rowBytes+16(FP), R10
+	MOVQ   high+32(FP), BX
+	MOVQ   low+40(FP), SI
+	SUBQ   BX, SI
+	MOVQ   scale+48(FP), DI
+	MOVQ   sum+56(FP), R8
+	SUBQ   DI, R8
+	MOVQ   AX, R11
+	ADDQ   R10, AX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
 
-blocks:
-	PREFETCHT0   2048(SI)
-	MOVL         4(SI), R12
-	MOVL         8(SI), R13
-	MOVL         12(SI), R14
-	MOVL         R12, R15
-	ANDL         $0x3f3f3f3f, R15
-	MOVL         R14, BP
-	ANDL         $0x0f0f0f0f, BP
-	SHRL         $0x02, R12
-	ANDL         $0x30303030, R12
-	ORL          R12, BP
-	VPBROADCASTW (SI), X2
-	VCVTPH2PS    X2, Y2
-	VMOVD        R15, X3
-	VPINSRD      $0x01, BP, X3, X3
-	VPMOVZXBD    X3, Y3
-	VCVTDQ2PS    Y3, Y3
-	VMULPS       Y2, Y3, Y3
-	MOVL         R13, R12
-	ANDL         $0x3f3f3f3f, R12
-	SHRL         $0x04, R14
-	ANDL         $0x0f0f0f0f, R14
-	SHRL         $0x02, R13
-	ANDL         $0x30303030, R13
-	ORL          R13, R14
-	VPBROADCASTW 2(SI), X2
-	VCVTPH2PS    X2, Y2
-	VMOVD        R12, X4
-	VPINSRD      $0x01, R14, X4, X4
+rows_blocks:
+	PREFETCHT0   2048(R11)
+	PREFETCHT0   2112(R11)
+	PREFETCHT0   2176(R11)
+	MOVL         4(R11), R10
+	MOVL         8(R11), R12
+	MOVL         12(R11), R13
+	MOVL         R10, R14
+	ANDL         $0x3f3f3f3f, R14
+	MOVL         R13, R15
+	ANDL         $0x0f0f0f0f, R15
+	SHRL         $0x02, R10
+	ANDL         $0x30303030, R10
+	ORL          R10, R15
+	VPBROADCASTW (R11), X3
+	VCVTPH2PS    X3, Y3
+	VMOVD        R14, X4
+	VPINSRD      $0x01, R15, X4, X4
 	VPMOVZXBD    X4, Y4
 	VCVTDQ2PS    Y4, Y4
-	VMULPS       Y2, Y4, Y4
-	VXORPS       word80000000<>+0(SB), Y4, Y4
-	VFMADD231PS  (R10), Y4, Y1
-	VMULPS       (R9), Y3, Y2
-	VMOVUPS      Y2, (SP)
-	VBROADCASTSS (SP), Y2
-	VMOVDQU      48(SI), Y3
-	VPAND        bytes0f<>+0(SB), Y3, Y3
-	VMOVDQU      16(SI), Y4
-	VPSLLW       $0x04, Y4, Y4
-	VPAND        bytes10<>+0(SB), Y4, Y4
-	VPOR         Y4, Y3, Y3
-	VPXOR        Y4, Y4, Y4
-	VPDPBUSD     (DI), Y3, Y4
-	VPSLLD       $0x07, Y4, Y4
-	VPDPBUSD     (R8), Y3, Y4
-	VCVTDQ2PS    Y4, Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VBROADCASTSS 4(SP), Y2
-	VMOVDQU      48(SI), Y3
-	VPSRLW       $0x04, Y3, Y3
-	VPAND        bytes0f<>+0(SB), Y3, Y3
-	VMOVDQU      16(SI), Y4
-	VPSLLW       $0x03, Y4, Y4
-	VPAND        bytes10<>+0(SB), Y4, Y4
-	VPOR         Y4, Y3, Y3
-	VPXOR        Y4, Y4, Y4
-	VPDPBUSD     32(DI), Y3, Y4
-	VPSLLD       $0x07, Y4, Y4
-	VPDPBUSD     32(R8), Y3, Y4
-	VCVTDQ2PS    Y4, Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VBROADCASTSS 8(SP), Y2
-	VMOVDQU      80(SI), Y3
-	VPAND        bytes0f<>+0(SB), Y3, Y3
-	VMOVDQU      16(SI), Y4
-	VPSLLW       $0x02, Y4, Y4
-	VPAND        bytes10<>+0(SB), Y4, Y4
-	VPOR         Y4, Y3, Y3
-	VPXOR        Y4, Y4, Y4
-	VPDPBUSD     64(DI), Y3, Y4
-	VPSLLD       $0x07, Y4, Y4
-	VPDPBUSD     64(R8), Y3, Y4
-	VCVTDQ2PS    Y4, Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VBROADCASTSS 12(SP), Y2
-	VMOVDQU      80(SI), Y3
-	VPSRLW       $0x04, Y3, Y3
-	VPAND        bytes0f<>+0(SB), Y3, Y3
-	VMOVDQU      16(SI), Y4
-	VPSLLW       $0x01, Y4, Y4
-	VPAND        bytes10<>+0(SB), Y4, Y4
-	VPOR         Y4, Y3, Y3
-	VPXOR        Y4, Y4, Y4
-	VPDPBUSD     96(DI), Y3, Y4
-	VPSLLD       $0x07, Y4, Y4
-	VPDPBUSD     96(R8), Y3, Y4
-	VCVTDQ2PS    Y4, Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VBROADCASTSS 16(SP), Y2
-	VMOVDQU      112(SI), Y3
-	VPAND        bytes0f<>+0(SB), Y3, Y3
-	VMOVDQU      16(SI), Y4
-	VPAND        bytes10<>+0(SB), Y4, Y4
-	VPOR         Y4, Y3, Y3
-	VPXOR        Y4, Y4, Y4
-	VPDPBUSD     128(DI), Y3, Y4
-	VPSLLD       $0x07, Y4, Y4
-	VPDPBUSD     128(R8), Y3, Y4
-	VCVTDQ2PS    Y4, Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VBROADCASTSS 20(SP), Y2
-	VMOVDQU      112(SI), Y3
-	VPSRLW       $0x04, Y3, Y3
-	VPAND        bytes0f<>+0(SB), Y3, Y3
-	VMOVDQU      16(SI), Y4
-	VPSRLW       $0x01, Y4, Y4
-	VPAND        bytes10<>+0(SB), Y4, Y4
-	VPOR         Y4, Y3, Y3
-	VPXOR        Y4, Y4, Y4
-	VPDPBUSD     160(DI), Y3, Y4
-	VPSLLD       $0x07, Y4, Y4
-	VPDPBUSD     160(R8), Y3, Y4
-	VCVTDQ2PS    Y4, Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VBROADCASTSS 24(SP), Y2
-	VMOVDQU      144(SI), Y3
-	VPAND        bytes0f<>+0(SB), Y3, Y3
-	VMOVDQU      16(SI), Y4
-	VPSRLW       $0x02, Y4, Y4
-	VPAND        bytes10<>+0(SB), Y4, Y4
-	VPOR         Y4, Y3, Y3
-	VPXOR        Y4, Y4, Y4
-	VPDPBUSD     192(DI), Y3, Y4
-	VPSLLD       $0x07, Y4, Y4
-	VPDPBUSD     192(R8), Y3, Y4
-	VCVTDQ2PS    Y4, Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VBROADCASTSS 28(SP), Y2
-	VMOVDQU      144(SI), Y3
-	VPSRLW       $0x04, Y3, Y3
-	VPAND        bytes0f<>+0(SB), Y3, Y3
-	VMOVDQU      16(SI), Y4
-	VPSRLW       $0x03, Y4, Y4
-	VPAND        bytes10<>+0(SB), Y4, Y4
-	VPOR         Y4, Y3, Y3
-	VPXOR        Y4, Y4, Y4
-	VPDPBUSD     224(DI), Y3, Y4
-	VPSLLD       $0x07, Y4, Y4
-	VPDPBUSD     224(R8), Y3, Y4
-	VCVTDQ2PS    Y4, Y4
-	VFMADD231PS  Y2, Y4, Y0
-	ADDQ         $0xb0, SI
-	ADDQ         $0x00000100, DI
-	ADDQ         $0x00000100, R8
-	ADDQ         $0x20, R9
-	ADDQ         $0x20, R10
-	DECQ         R11
-	JNZ          blocks
+	VMULPS       Y3, Y4, Y4
+	MOVL         R12, R10
+	ANDL         $0x3f3f3f3f, R10
+	SHRL         $0x04, R13
+	ANDL         $0x0f0f0f0f, R13
+	SHRL         $0x02, R12
+	ANDL         $0x30303030, R12
+	ORL          R12, R13
+	VPBROADCASTW 2(R11), X3
+	VCVTPH2PS    X3, Y3
+	VMOVD        R10, X5
+	VPINSRD      $0x01, R13, X5, X5
+	VPMOVZXBD    X5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VXORPS       word80000000<>+0(SB), Y5, Y5
+	VFMADD231PS  (DI)(R8*1), Y5, Y2
+	VMULPS       (DI), Y4, Y3
+	VMOVUPS      Y3, (SP)
+	VBROADCASTSS (SP), Y3
+	VMOVDQU      48(R11), Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	VMOVDQU      16(R11), Y5
+	VPSLLW       $0x04, Y5, Y5
+	VPAND        bytes10<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VPDPBUSD     (BX), Y4, Y5
+	VPSLLD       $0x07, Y5, Y5
+	VPDPBUSD     (BX)(SI*1), Y4, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD231PS  Y3, Y5, Y0
+	VBROADCASTSS 4(SP), Y3
+	VMOVDQU      48(R11), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	VMOVDQU      16(R11), Y5
+	VPSLLW       $0x03, Y5, Y5
+	VPAND        bytes10<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VPDPBUSD     32(BX), Y4, Y5
+	VPSLLD       $0x07, Y5, Y5
+	VPDPBUSD     32(BX)(SI*1), Y4, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD231PS  Y3, Y5, Y1
+	VBROADCASTSS 8(SP), Y3
+	VMOVDQU      80(R11), Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	VMOVDQU      16(R11), Y5
+	VPSLLW       $0x02, Y5, Y5
+	VPAND        bytes10<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VPDPBUSD     64(BX), Y4, Y5
+	VPSLLD       $0x07, Y5, Y5
+	VPDPBUSD     64(BX)(SI*1), Y4, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD231PS  Y3, Y5, Y0
+	VBROADCASTSS 12(SP), Y3
+	VMOVDQU      80(R11), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	VMOVDQU      16(R11), Y5
+	VPSLLW       $0x01, Y5, Y5
+	VPAND        bytes10<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VPDPBUSD     96(BX), Y4, Y5
+	VPSLLD       $0x07, Y5, Y5
+	VPDPBUSD     96(BX)(SI*1), Y4, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD231PS  Y3, Y5, Y1
+	VBROADCASTSS 16(SP), Y3
+	VMOVDQU      112(R11), Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	VMOVDQU      16(R11), Y5
+	VPAND        bytes10<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VPDPBUSD     128(BX), Y4, Y5
+	VPSLLD       $0x07, Y5, Y5
+	VPDPBUSD     128(BX)(SI*1), Y4, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD231PS  Y3, Y5, Y0
+	VBROADCASTSS 20(SP), Y3
+	VMOVDQU      112(R11), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	VMOVDQU      16(R11), Y5
+	VPSRLW       $0x01, Y5, Y5
+	VPAND        bytes10<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VPDPBUSD     160(BX), Y4, Y5
+	VPSLLD       $0x07, Y5, Y5
+	VPDPBUSD     160(BX)(SI*1), Y4, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD231PS  Y3, Y5, Y1
+	VBROADCASTSS 24(SP), Y3
+	VMOVDQU      144(R11), Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	VMOVDQU      16(R11), Y5
+	VPSRLW       $0x02, Y5, Y5
+	VPAND        bytes10<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VPDPBUSD     192(BX), Y4, Y5
+	VPSLLD       $0x07, Y5, Y5
+	VPDPBUSD     192(BX)(SI*1), Y4, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD231PS  Y3, Y5, Y0
+	VBROADCASTSS 28(SP), Y3
+	VMOVDQU      144(R11), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        bytes0f<>+0(SB), Y4, Y4
+	VMOVDQU      16(R11), Y5
+	VPSRLW       $0x03, Y5, Y5
+	VPAND        bytes10<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VPDPBUSD     224(BX), Y4, Y5
+	VPSLLD       $0x07, Y5, Y5
+	VPDPBUSD     224(BX)(SI*1), Y4, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD231PS  Y3, Y5, Y1
+	ADDQ         $0xb0, R11
+	ADDQ         $0x00000100, BX
+	ADDQ         $0x20, DI
+	DECQ         R9
+	JNZ          rows_blocks
 	VADDPS       Y1, Y0, Y0
+	VADDPS       Y2, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X0, X1, X1
 	VPERMILPS    $0x0e, X1, X0
 	VADDPS       X0, X1, X1
 	VPERMILPS    $0x01, X1, X0
 	VADDSS       X0, X1, X1
-	VMOVSS       X1, (BX)
-	ADDQ         $0x04, BX
-	ADDQ         DX, AX
-	DECQ         CX
-	JNZ          rows
+	VMOVSS       X1, (DX)
+	ADDQ         $0x04, DX
+	SUBQ         $0x01, CX
+	CMPQ         CX, $0x01
+	JGE          rows
 	VZEROUPPER
 	RET
 
@@ -3244,183 +4836,189 @@ blocks:
 TEXT ·gemvQ6_KAVX512(SB), NOSPLIT, $64-72
 	MOVQ w+0(FP), AX
 	MOVQ n+8(FP), CX
-	MOVQ rowBytes+16(FP), DX
-	MOVQ out+64(FP), BX
+	MOVQ out+64(FP), DX
 
 rows:
-	MOVQ   blocks+24(FP), R11
-	MOVQ   AX, SI
-	MOVQ   high+32(FP), DI
-	MOVQ   low+40(FP), R8
-	MOVQ   scale+48(FP), R9
-	MOVQ   sum+56(FP), R10
+	MOVQ   blocks+24(FP), R9
+	MOVQ   rowBytes+16(FP), R10
+	MOVQ   high+32(FP), BX
+	MOVQ   low+40(FP), SI
+	SUBQ   BX, SI
+	MOVQ   scale+48(FP), DI
+	MOVQ   sum+56(FP), R8
+	SUBQ   DI, R8
+	MOVQ   AX, R11
+	ADDQ   R10, AX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
 
-blocks:
-	PREFETCHT0   2048(SI)
-	VPBROADCASTW 208(SI), X2
-	VCVTPH2PS    X2, Y2
-	VPMOVSXBD    192(SI), Y3
-	VCVTDQ2PS    Y3, Y3
-	VMULPS       Y2, Y3, Y3
-	VPMOVSXBD    200(SI), Y4
+rows_blocks:
+	PREFETCHT0   2048(R11)
+	PREFETCHT0   2112(R11)
+	PREFETCHT0   2176(R11)
+	VPBROADCASTW 208(R11), X3
+	VCVTPH2PS    X3, Y3
+	VPMOVSXBD    192(R11), Y4
 	VCVTDQ2PS    Y4, Y4
-	VMULPS       Y2, Y4, Y4
-	VFMADD231PS  (R10), Y3, Y1
-	VMOVUPS      (R9), X5
-	VMOVDQU      twice<>+0(SB), Y2
-	VPERMPS      Y5, Y2, Y5
+	VMULPS       Y3, Y4, Y4
+	VPMOVSXBD    200(R11), Y5
+	VCVTDQ2PS    Y5, Y5
 	VMULPS       Y3, Y5, Y5
-	VMOVUPS      Y5, (SP)
-	VFMADD231PS  32(R10), Y4, Y1
-	VMOVUPS      16(R9), X6
-	VMOVDQU      twice<>+0(SB), Y2
-	VPERMPS      Y6, Y2, Y6
+	VFMADD231PS  (DI)(R8*1), Y4, Y2
+	VMOVUPS      (DI), X6
+	VMOVDQU      twice<>+0(SB), Y3
+	VPERMPS      Y6, Y3, Y6
 	VMULPS       Y4, Y6, Y6
-	VMOVUPS      Y6, 32(SP)
-	VMOVDQU      halves<>+0(SB), Y2
-	VMOVSD       (SP), X7
-	VPERMPS      Y7, Y2, Y7
-	VMOVDQU      (SI), Y2
-	VPAND        bytes0f<>+0(SB), Y2, Y2
-	VMOVDQU      128(SI), Y3
-	VPSLLW       $0x04, Y3, Y3
-	VPAND        bytes30<>+0(SB), Y3, Y3
-	VPOR         Y3, Y2, Y2
-	VPXOR        Y3, Y3, Y3
-	VPDPBUSD     (DI), Y2, Y3
-	VPSLLD       $0x07, Y3, Y3
-	VPDPBUSD     (R8), Y2, Y3
-	VCVTDQ2PS    Y3, Y3
-	VFMADD231PS  Y7, Y3, Y0
-	VMOVDQU      halves<>+0(SB), Y2
-	VMOVSD       8(SP), X8
-	VPERMPS      Y8, Y2, Y8
-	VMOVDQU      32(SI), Y2
-	VPAND        bytes0f<>+0(SB), Y2, Y2
-	VMOVDQU      128(SI), Y3
-	VPSLLW       $0x02, Y3, Y3
-	VPAND        bytes30<>+0(SB), Y3, Y3
-	VPOR         Y3, Y2, Y2
-	VPXOR        Y3, Y3, Y3
-	VPDPBUSD     32(DI), Y2, Y3
-	VPSLLD       $0x07, Y3, Y3
-	VPDPBUSD     32(R8), Y2, Y3
-	VCVTDQ2PS    Y3, Y3
-	VFMADD231PS  Y8, Y3, Y0
-	VMOVDQU      halves<>+0(SB), Y2
-	VMOVSD       16(SP), X9
-	VPERMPS      Y9, Y2, Y9
-	VMOVDQU      (SI), Y2
-	VPSRLW       $0x04, Y2, Y2
-	VPAND        bytes0f<>+0(SB), Y2, Y2
-	VMOVDQU      128(SI), Y3
-	VPAND        bytes30<>+0(SB), Y3, Y3
-	VPOR         Y3, Y2, Y2
-	VPXOR        Y3, Y3, Y3
-	VPDPBUSD     64(DI), Y2, Y3
-	VPSLLD       $0x07, Y3, Y3
-	VPDPBUSD     64(R8), Y2, Y3
-	VCVTDQ2PS    Y3, Y3
-	VFMADD231PS  Y9, Y3, Y0
-	VMOVDQU      halves<>+0(SB), Y2
-	VMOVSD       24(SP), X10
-	VPERMPS      Y10, Y2, Y10
-	VMOVDQU      32(SI), Y2
-	VPSRLW       $0x04, Y2, Y2
-	VPAND        bytes0f<>+0(SB), Y2, Y2
-	VMOVDQU      128(SI), Y3
-	VPSRLW       $0x02, Y3, Y3
-	VPAND        bytes30<>+0(SB), Y3, Y3
-	VPOR         Y3, Y2, Y2
-	VPXOR        Y3, Y3, Y3
-	VPDPBUSD     96(DI), Y2, Y3
-	VPSLLD       $0x07, Y3, Y3
-	VPDPBUSD     96(R8), Y2, Y3
-	VCVTDQ2PS    Y3, Y3
-	VFMADD231PS  Y10, Y3, Y0
-	VMOVDQU      halves<>+0(SB), Y2
-	VMOVSD       32(SP), X11
-	VPERMPS      Y11, Y2, Y11
-	VMOVDQU      64(SI), Y2
-	VPAND        bytes0f<>+0(SB), Y2, Y2
-	VMOVDQU      160(SI), Y3
-	VPSLLW       $0x04, Y3, Y3
-	VPAND        bytes30<>+0(SB), Y3, Y3
-	VPOR         Y3, Y2, Y2
-	VPXOR        Y3, Y3, Y3
-	VPDPBUSD     128(DI), Y2, Y3
-	VPSLLD       $0x07, Y3, Y3
-	VPDPBUSD     128(R8), Y2, Y3
-	VCVTDQ2PS    Y3, Y3
-	VFMADD231PS  Y11, Y3, Y0
-	VMOVDQU      halves<>+0(SB), Y2
-	VMOVSD       40(SP), X12
-	VPERMPS      Y12, Y2, Y12
-	VMOVDQU      96(SI), Y2
-	VPAND        bytes0f<>+0(SB), Y2, Y2
-	VMOVDQU      160(SI), Y3
-	VPSLLW       $0x02, Y3, Y3
-	VPAND        bytes30<>+0(SB), Y3, Y3
-	VPOR         Y3, Y2, Y2
-	VPXOR        Y3, Y3, Y3
-	VPDPBUSD     160(DI), Y2, Y3
-	VPSLLD       $0x07, Y3, Y3
-	VPDPBUSD     160(R8), Y2, Y3
-	VCVTDQ2PS    Y3, Y3
-	VFMADD231PS  Y12, Y3, Y0
-	VMOVDQU      halves<>+0(SB), Y2
-	VMOVSD       48(SP), X13
-	VPERMPS      Y13, Y2, Y13
-	VMOVDQU      64(SI), Y2
-	VPSRLW       $0x04, Y2, Y2
-	VPAND        bytes0f<>+0(SB), Y2, Y2
-	VMOVDQU      160(SI), Y3
-	VPAND        bytes30<>+0(SB), Y3, Y3
-	VPOR         Y3, Y2, Y2
-	VPXOR        Y3, Y3, Y3
-	VPDPBUSD     192(DI), Y2, Y3
-	VPSLLD       $0x07, Y3, Y3
-	VPDPBUSD     192(R8), Y2, Y3
-	VCVTDQ2PS    Y3, Y3
-	VFMADD231PS  Y13, Y3, Y0
-	VMOVDQU      halves<>+0(SB), Y2
-	VMOVSD       56(SP), X14
-	VPERMPS      Y14, Y2, Y14
-	VMOVDQU      96(SI), Y2
-	VPSRLW       $0x04, Y2, Y2
-	VPAND        bytes0f<>+0(SB), Y2, Y2
-	VMOVDQU      160(SI), Y3
-	VPSRLW       $0x02, Y3, Y3
-	VPAND        bytes30<>+0(SB), Y3, Y3
-	VPOR         Y3, Y2, Y2
-	VPXOR        Y3, Y3, Y3
-	VPDPBUSD     224(DI), Y2, Y3
-	VPSLLD       $0x07, Y3, Y3
-	VPDPBUSD     224(R8), Y2, Y3
-	VCVTDQ2PS    Y3, Y3
-	VFMADD231PS  Y14, Y3, Y0
-	ADDQ         $0xd2, SI
-	ADDQ         $0x00000100, DI
-	ADDQ         $0x00000100, R8
-	ADDQ         $0x20, R9
-	ADDQ         $0x40, R10
-	DECQ         R11
-	JNZ          blocks
-	VMULPS       wordc2000000<>+0(SB), Y1, Y1
+	VMOVUPS      Y6, (SP)
+	VFMADD231PS  32(DI)(R8*1), Y5, Y2
+	VMOVUPS      16(DI), X7
+	VMOVDQU      twice<>+0(SB), Y3
+	VPERMPS      Y7, Y3, Y7
+	VMULPS       Y5, Y7, Y7
+	VMOVUPS      Y7, 32(SP)
+	VMOVDQU      halves<>+0(SB), Y3
+	VMOVSD       (SP), X8
+	VPERMPS      Y8, Y3, Y8
+	VMOVDQU      (R11), Y3
+	VPAND        bytes0f<>+0(SB), Y3, Y3
+	VMOVDQU      128(R11), Y4
+	VPSLLW       $0x04, Y4, Y4
+	VPAND        bytes30<>+0(SB), Y4, Y4
+	VPOR         Y4, Y3, Y3
+	VPXOR        Y4, Y4, Y4
+	VPDPBUSD     (BX), Y3, Y4
+	VPSLLD       $0x07, Y4, Y4
+	VPDPBUSD     (BX)(SI*1), Y3, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD231PS  Y8, Y4, Y0
+	VMOVDQU      halves<>+0(SB), Y3
+	VMOVSD       8(SP), X9
+	VPERMPS      Y9, Y3, Y9
+	VMOVDQU      32(R11), Y3
+	VPAND        bytes0f<>+0(SB), Y3, Y3
+	VMOVDQU      128(R11), Y4
+	VPSLLW       $0x02, Y4, Y4
+	VPAND        bytes30<>+0(SB), Y4, Y4
+	VPOR         Y4, Y3, Y3
+	VPXOR        Y4, Y4, Y4
+	VPDPBUSD     32(BX), Y3, Y4
+	VPSLLD       $0x07, Y4, Y4
+	VPDPBUSD     32(BX)(SI*1), Y3, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD231PS  Y9, Y4, Y1
+	VMOVDQU      halves<>+0(SB), Y3
+	VMOVSD       16(SP), X10
+	VPERMPS      Y10, Y3, Y10
+	VMOVDQU      (R11), Y3
+	VPSRLW       $0x04, Y3, Y3
+	VPAND        bytes0f<>+0(SB), Y3, Y3
+	VMOVDQU      128(R11), Y4
+	VPAND        bytes30<>+0(SB), Y4, Y4
+	VPOR         Y4, Y3, Y3
+	VPXOR        Y4, Y4, Y4
+	VPDPBUSD     64(BX), Y3, Y4
+	VPSLLD       $0x07, Y4, Y4
+	VPDPBUSD     64(BX)(SI*1), Y3, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD231PS  Y10, Y4, Y0
+	VMOVDQU      halves<>+0(SB), Y3
+	VMOVSD       24(SP), X11
+	VPERMPS      Y11, Y3, Y11
+	VMOVDQU      32(R11), Y3
+	VPSRLW       $0x04, Y3, Y3
+	VPAND        bytes0f<>+0(SB), Y3, Y3
+	VMOVDQU      128(R11), Y4
+	VPSRLW       $0x02, Y4, Y4
+	VPAND        bytes30<>+0(SB), Y4, Y4
+	VPOR         Y4, Y3, Y3
+	VPXOR        Y4, Y4, Y4
+	VPDPBUSD     96(BX), Y3, Y4
+	VPSLLD       $0x07, Y4, Y4
+	VPDPBUSD     96(BX)(SI*1), Y3, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD231PS  Y11, Y4, Y1
+	VMOVDQU      halves<>+0(SB), Y3
+	VMOVSD       32(SP), X12
+	VPERMPS      Y12, Y3, Y12
+	VMOVDQU      64(R11), Y3
+	VPAND        bytes0f<>+0(SB), Y3, Y3
+	VMOVDQU      160(R11), Y4
+	VPSLLW       $0x04, Y4, Y4
+	VPAND        bytes30<>+0(SB), Y4, Y4
+	VPOR         Y4, Y3, Y3
+	VPXOR        Y4, Y4, Y4
+	VPDPBUSD     128(BX), Y3, Y4
+	VPSLLD       $0x07, Y4, Y4
+	VPDPBUSD     128(BX)(SI*1), Y3, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD231PS  Y12, Y4, Y0
+	VMOVDQU      halves<>+0(SB), Y3
+	VMOVSD       40(SP), X13
+	VPERMPS      Y13, Y3, Y13
+	VMOVDQU      96(R11), Y3
+	VPAND        bytes0f<>+0(SB), Y3, Y3
+	VMOVDQU      160(R11), Y4
+	VPSLLW       $0x02, Y4, Y4
+	VPAND        bytes30<>+0(SB), Y4, Y4
+	VPOR         Y4, Y3, Y3
+	VPXOR        Y4, Y4, Y4
+	VPDPBUSD     160(BX), Y3, Y4
+	VPSLLD       $0x07, Y4, Y4
+	VPDPBUSD     160(BX)(SI*1), Y3, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD231PS  Y13, Y4, Y1
+	VMOVDQU      halves<>+0(SB), Y3
+	VMOVSD       48(SP), X14
+	VPERMPS      Y14, Y3, Y14
+	VMOVDQU      64(R11), Y3
+	VPSRLW       $0x04, Y3, Y3
+	VPAND        bytes0f<>+0(SB), Y3, Y3
+	VMOVDQU      160(R11), Y4
+	VPAND        bytes30<>+0(SB), Y4, Y4
+	VPOR         Y4, Y3, Y3
+	VPXOR        Y4, Y4, Y4
+	VPDPBUSD     192(BX), Y3, Y4
+	VPSLLD       $0x07, Y4, Y4
+	VPDPBUSD     192(BX)(SI*1), Y3, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD231PS  Y14, Y4, Y0
+	VMOVDQU      halves<>+0(SB), Y3
+	VMOVSD       56(SP), X15
+	VPERMPS      Y15, Y3, Y15
+	VMOVDQU      96(R11), Y3
+	VPSRLW       $0x04, Y3, Y3
+	VPAND        bytes0f<>+0(SB), Y3, Y3
+	VMOVDQU      160(R11), Y4
+	VPSRLW       $0x02, Y4, Y4
+	VPAND        bytes30<>+0(SB), Y4, Y4
+	VPOR         Y4, Y3, Y3
+	VPXOR        Y4, Y4, Y4
+	VPDPBUSD     224(BX), Y3, Y4
+	VPSLLD       $0x07, Y4, Y4
+	VPDPBUSD     224(BX)(SI*1), Y3, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD231PS  Y15, Y4, Y1
+	ADDQ         $0xd2, R11
+	ADDQ         $0x00000100, BX
+	ADDQ         $0x20, DI
+	ADDQ         $0x20, R8
+	DECQ         R9
+	JNZ          rows_blocks
 	VADDPS       Y1, Y0, Y0
+	VMULPS       wordc2000000<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X0, X1, X1
 	VPERMILPS    $0x0e, X1, X0
 	VADDPS       X0, X1, X1
 	VPERMILPS    $0x01, X1, X0
 	VADDSS       X0, X1, X1
-	VMOVSS       X1, (BX)
-	ADDQ         $0x04, BX
-	ADDQ         DX, AX
-	DECQ         CX
-	JNZ          rows
+	VMOVSS       X1, (DX)
+	ADDQ         $0x04, DX
+	SUBQ         $0x01, CX
+	CMPQ         CX, $0x01
+	JGE          rows
 	VZEROUPPER
 	RET
 

@@ -19,7 +19,7 @@ type format struct {
 	// prepare loads what the whole block shares and returns its scales.
 	prepare func(w reg.Register) scales
 	// codes puts the 32 codes of sub-block i into y.
-	codes func(w reg.Register, i int, y reg.VecVirtual)
+	codes func(on isa, w reg.Register, i int, y reg.VecVirtual)
 }
 
 // scales are the floats of one block. Blocks of 32 have one, in every lane of
@@ -30,22 +30,22 @@ type scales struct {
 
 var formats = []*format{
 	{name: "Q8_0", bytes: 34, subs: 1, group: 32, wide: true, zero: 128, prepare: oneScale,
-		codes: func(w reg.Register, _ int, y reg.VecVirtual) {
+		codes: func(_ isa, w reg.Register, _ int, y reg.VecVirtual) {
 			VMOVDQU(at(w, 2), y)
 			VPXOR(bytesOf(0x80), y, y)
 		}},
 	{name: "Q4_0", bytes: 18, subs: 1, group: 32, zero: 8, prepare: oneScale,
-		codes: func(w reg.Register, _ int, y reg.VecVirtual) { spread(w, 2, y) }},
+		codes: func(_ isa, w reg.Register, _ int, y reg.VecVirtual) { spread(w, 2, y) }},
 	{name: "Q4_1", bytes: 20, subs: 1, group: 32, prepare: scaleAndMin,
-		codes: func(w reg.Register, _ int, y reg.VecVirtual) { spread(w, 4, y) }},
+		codes: func(_ isa, w reg.Register, _ int, y reg.VecVirtual) { spread(w, 4, y) }},
 	{name: "Q5_0", bytes: 22, subs: 1, group: 32, zero: 16, prepare: oneScale,
-		codes: func(w reg.Register, _ int, y reg.VecVirtual) { spread(w, 6, y); fifth(w, 2, y) }},
+		codes: func(on isa, w reg.Register, _ int, y reg.VecVirtual) { spread(w, 6, y); fifth(on, w, 2, y) }},
 	{name: "Q5_1", bytes: 24, subs: 1, group: 32, prepare: scaleAndMin,
-		codes: func(w reg.Register, _ int, y reg.VecVirtual) { spread(w, 8, y); fifth(w, 4, y) }},
+		codes: func(on isa, w reg.Register, _ int, y reg.VecVirtual) { spread(w, 8, y); fifth(on, w, 4, y) }},
 	{name: "Q4_K", bytes: 144, subs: 8, group: 32, prepare: sixBitScales,
-		codes: func(w reg.Register, i int, y reg.VecVirtual) { nibblesK(w, 16, i, y) }},
+		codes: func(_ isa, w reg.Register, i int, y reg.VecVirtual) { nibblesK(w, 16, i, y) }},
 	{name: "Q5_K", bytes: 176, subs: 8, group: 32, prepare: sixBitScales,
-		codes: func(w reg.Register, i int, y reg.VecVirtual) {
+		codes: func(_ isa, w reg.Register, i int, y reg.VecVirtual) {
 			nibblesK(w, 48, i, y)
 			h := YMM()
 			VMOVDQU(at(w, 16), h)
@@ -82,7 +82,14 @@ func spread(w reg.Register, offset int, y reg.VecVirtual) {
 }
 
 // fifth sets bit 4 of each code from the 32 bits at w+offset.
-func fifth(w reg.Register, offset int, y reg.VecVirtual) {
+func fifth(on isa, w reg.Register, offset int, y reg.VecVirtual) {
+	if on.vnni {
+		k, sixteen := K(), YMM()
+		KMOVD(at(w, offset), k)
+		VMOVDQU(bytesOf(0x10), sixteen)
+		VPADDB(sixteen, y, k, y)
+		return
+	}
 	bits := YMM()
 	VPBROADCASTD(at(w, offset), bits)
 	VPSHUFB(bytesTable("spreadBits", func(i int) byte { return byte(i / 8) }), bits, bits)
@@ -165,7 +172,7 @@ func q6Scales(w reg.Register) scales {
 	return scales{scale: s}
 }
 
-func q6Codes(w reg.Register, i int, y reg.VecVirtual) {
+func q6Codes(_ isa, w reg.Register, i int, y reg.VecVirtual) {
 	part, quarter := i/4, i%4
 	VMOVDQU(at(w, 64*part+32*(quarter%2)), y)
 	shift(y, -4*(quarter/2))
