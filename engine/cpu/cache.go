@@ -48,20 +48,27 @@ func (c *cache) Truncate(n int) error {
 		return fmt.Errorf("cannot truncate a cache of %d positions to %d", c.n, n)
 	}
 	for i := range c.layers {
-		if l := &c.layers[i]; l.Window > 0 && l.first*pageLen > max(0, n-l.Window+1) {
+		if l := &c.layers[i]; n > 0 && l.first*pageLen > max(0, n-l.Window+1) {
 			return fmt.Errorf("cannot truncate to %d positions: a window of %d has dropped those before %d", n, l.Window, l.first*pageLen)
 		}
 	}
 	c.n = n
 	for i := range c.layers {
-		l := &c.layers[i]
-		keep := max(0, (n+pageLen-1)/pageLen-l.first)
-		if keep < len(l.pages) {
-			l.spare = append(l.spare, l.pages[keep:]...)
-			l.pages = l.pages[:keep]
-		}
+		c.layers[i].truncate(n)
 	}
 	return nil
+}
+
+// truncate keeps the pages that hold the first n positions.
+func (l *layer) truncate(n int) {
+	if n == 0 {
+		l.first = 0 // whatever the window has dropped is wanted no more
+	}
+	keep := max(0, (n+pageLen-1)/pageLen-l.first)
+	if keep < len(l.pages) {
+		l.spare = append(l.spare, l.pages[keep:]...)
+		l.pages = l.pages[:keep]
+	}
 }
 
 func (c *cache) Bytes() int64 {
