@@ -65,7 +65,12 @@ type partial struct {
 	report    func(int64)
 	resumed   bool // bytes of an earlier pull were used
 	sizeKnown func(int64)
+	// fetched is how far progress got before the bytes landed here: a wheel
+	// is downloaded first and read after.
+	fetched int64
 }
+
+func (p *partial) tell() { p.report(max(p.size, p.fetched)) }
 
 // openPartial goes on with what an earlier pull of the same file left, or
 // starts afresh.
@@ -116,7 +121,7 @@ func (p *partial) save() error {
 func (p *partial) Write(b []byte) (int, error) {
 	n, err := p.file.Write(b)
 	p.size += int64(n)
-	p.report(p.size)
+	p.tell()
 	if err != nil {
 		err = &permanent{err} // no use in asking the server again
 	}
@@ -131,8 +136,8 @@ func (p *partial) truncate(n int64) error {
 	if n == 0 {
 		p.state.Validator, p.state.Parts = "", nil
 	}
-	p.size = n
-	p.report(n)
+	p.size, p.fetched = n, 0
+	p.tell()
 	_, err := p.file.Seek(n, io.SeekStart)
 	return err
 }

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
@@ -86,7 +88,9 @@ func pipReason(out []byte, err error) string {
 	return reason
 }
 
-// watchSize reports the bytes below dir while something else writes them.
+// watchSize reports the bytes of the largest file below dir while pip writes
+// there: a wheel lies in its temporary folder before it lies in dir, and for a
+// moment in both.
 func watchSize(dir string, at func(int64)) (stop func()) {
 	quit, done := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -98,9 +102,21 @@ func watchSize(dir string, at func(int64)) (stop func()) {
 			case <-quit:
 				return
 			case <-tick.C:
-				at(diskSize(dir))
+				at(largest(dir))
 			}
 		}
 	}()
 	return func() { close(quit); <-done }
+}
+
+func largest(dir string) (most int64) {
+	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			if fi, err := d.Info(); err == nil {
+				most = max(most, fi.Size())
+			}
+		}
+		return nil // files come and go meanwhile
+	})
+	return most
 }

@@ -73,7 +73,8 @@ func (f joined) download(ctx context.Context, p *partial, s slice) (string, erro
 		if p.want > 0 {
 			n = min(n, p.want-p.size)
 		}
-		p.report(p.size + n)
+		p.fetched = max(p.fetched, p.size+n)
+		p.tell()
 	})
 }
 

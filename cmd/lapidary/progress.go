@@ -33,6 +33,10 @@ type bars struct {
 	start time.Time // of the stretch that the next rate is over
 }
 
+// rateAge is the number of samples that a rate is averaged over. At 30 the
+// library's average shows from the first sample on; at others, from the tenth.
+const rateAge = 30
+
 func newBars(w io.Writer) *bars { return &bars{w: w, show: isTerminal(w)} }
 
 func (b *bars) File(name string, size int64) {
@@ -54,8 +58,8 @@ func (b *bars) File(name string, size int64) {
 		mpb.PrependDecorators(decor.Name(name+" ", decor.WC{C: decor.DindentRight})),
 		mpb.AppendDecorators(
 			decor.Counters(decor.SizeB1000(0), "% .1f / % .1f"),
-			decor.EwmaSpeed(decor.SizeB1000(0), "  % .1f", 0),
-			decor.EwmaETA(decor.ET_STYLE_GO, 0, decor.WC{W: 8})))
+			decor.EwmaSpeed(decor.SizeB1000(0), "  % .1f", rateAge),
+			decor.EwmaETA(decor.ET_STYLE_GO, rateAge, decor.WC{W: 8})))
 }
 
 func (b *bars) At(done int64) {
