@@ -16,7 +16,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"sync"
 
 	"lapidary/checkpoint"
 	"lapidary/engine"
@@ -34,10 +33,9 @@ type Options struct {
 
 // Engine is the fast engine on this machine's processor.
 type Engine struct {
-	set    *kernel.Set
-	pool   *pool
-	spare  arena
-	passes sync.Pool
+	set   *kernel.Set
+	pool  *pool
+	spare arena
 }
 
 // New returns an engine. Its threads start with the first pass.

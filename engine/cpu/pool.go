@@ -141,7 +141,6 @@ type scratch struct {
 	panel  []byte
 	floats []float32
 	more   []float32
-	halfs  []uint16
 }
 
 // grown returns n elements of *s, enlarging it first if it is smaller.
