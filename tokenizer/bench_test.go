@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -34,16 +35,17 @@ func BenchmarkIndex(b *testing.B) {
 
 func BenchmarkEncode(b *testing.B) {
 	tok := realTokenizer(b)
-	var prose, all strings.Builder
-	cases := readCases(b, "agreement.json")
-	for _, c := range cases[:8] {
-		prose.WriteString(c.Text + "\n")
+	english, err := os.ReadFile("doc.go")
+	if err != nil {
+		b.Fatal(err)
 	}
+	var all strings.Builder
+	cases := readCases(b, "agreement.json")
 	for _, c := range cases {
 		all.WriteString(c.Text)
 	}
 	for name, text := range map[string]string{
-		"latin":   strings.Repeat(prose.String(), 400),
+		"english": strings.Repeat(string(english), 100),
 		"scripts": strings.Repeat(all.String(), 10),
 		"chinese": strings.Repeat(cases[23].Text, 2000),
 		"one-run": strings.Repeat("ab", 1<<19),

@@ -60,8 +60,9 @@
 // # Cost
 //
 // A [Tokenizer] copies the vocabulary into one compact table and keeps nothing of
-// its source. The index that encoding needs is built by the first call that needs
-// it; decoding never does. Encoding takes O(n log n) in the longest stretch
+// its source: Gemma 3's takes 5 MB, and 7 ms from a GGUF file. The index that
+// encoding needs, 2.4 MB and 7 ms, is built by the first call that needs it;
+// decoding never does. Encoding takes O(n log n) in the longest stretch
 // without a place where no piece continues (in most scripts: a word), O(n) in the
 // text. All methods may be called from several goroutines at once.
 package tokenizer

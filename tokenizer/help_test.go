@@ -48,16 +48,6 @@ func openReal(path string) (*Tokenizer, error) {
 	return realTok, realErr
 }
 
-// smallModel is testdata/small.model as an assembler holds it.
-func smallModel(tb testing.TB) *assembler {
-	tb.Helper()
-	a, err := readModel(readTestdata(tb, "small.model"))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return a
-}
-
 func smallTokenizer(tb testing.TB) *Tokenizer {
 	tb.Helper()
 	t, err := FromModel(readTestdata(tb, "small.model"))

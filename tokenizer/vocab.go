@@ -117,9 +117,11 @@ func (a *assembler) add(piece []byte, k kind) error {
 	if len(a.text)+len(piece) > math.MaxInt32 {
 		return fmt.Errorf("the pieces up to %d take more than 2 GiB", id)
 	}
-	k, err := a.settle(piece, k, id)
-	if err != nil {
-		return err
+	if k != normal || len(piece) == 0 {
+		var err error
+		if k, err = a.settle(piece, k, id); err != nil {
+			return err
+		}
 	}
 	switch k {
 	case control:
@@ -267,24 +269,21 @@ func (a *assembler) scoresFall() bool {
 }
 
 // appendPlain appends a piece with its "▁" turned into spaces. Pieces are short:
-// a plain loop to find the mark beats bytes.Index, and start-up is mostly this.
+// one loop over the bytes takes half the time of bytes.Index and copying, and
+// opening a vocabulary is mostly this.
 func appendPlain(dst, piece []byte) []byte {
-	// Two of five pieces begin with the mark and have none after it.
-	if isMark(piece) {
-		dst, piece = append(dst, ' '), piece[len(spaceMark):]
-	}
-	from := 0
-	for i, b := range piece {
-		if b == spaceMark[0] && isMark(piece[i:]) {
-			dst = append(append(dst, piece[from:i]...), ' ')
-			from = i + len(spaceMark)
+	start := len(dst)
+	n := start
+	dst = slices.Grow(dst, len(piece))[:start+len(piece)]
+	for _, b := range piece {
+		dst[n] = b
+		n++
+		if b == spaceMark[2] && n-start >= 3 && dst[n-3] == spaceMark[0] && dst[n-2] == spaceMark[1] {
+			n -= 2
+			dst[n-1] = ' '
 		}
 	}
-	return append(dst, piece[from:]...)
-}
-
-func isMark(text []byte) bool {
-	return len(text) >= len(spaceMark) && string(text[:len(spaceMark)]) == spaceMark
+	return dst[:n]
 }
 
 // parseByte reads the spelling of a byte token, <0x00> to <0xFF>.
