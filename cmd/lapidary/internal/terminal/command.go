@@ -1,0 +1,144 @@
+package terminal
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// command is what a line that begins with a slash asks for.
+type command struct {
+	name string // "set", without the slash
+	args string // what follows, trimmed
+}
+
+// parseCommand reads a slash command. A path (/etc/hosts says…) is a message,
+// and so is anything that doesn't begin in the first column.
+func parseCommand(input string) (command, bool) {
+	rest, ok := strings.CutPrefix(input, "/")
+	if !ok {
+		return command{}, false
+	}
+	name, args := rest, ""
+	if i := strings.IndexFunc(rest, unicode.IsSpace); i >= 0 {
+		name, args = rest[:i], strings.TrimSpace(rest[i:])
+	}
+	if strings.Contains(name, "/") {
+		return command{}, false
+	}
+	if _, err := os.Stat("/" + name); err == nil && name != "" && !slices.Contains(commandNames(), name) {
+		return command{}, false
+	}
+	return command{strings.ToLower(name), args}, true
+}
+
+// entry is one command: how it is written, what it does, and what carries it
+// out. Its error is shown and the chat goes on.
+type entry struct {
+	names []string // the first one is shown
+	args  string
+	help  string
+	run   func(*chatter, context.Context, string) error
+}
+
+// commandList is a function so that nothing is built unless somebody chats.
+func commandList() []entry {
+	return []entry{
+		{[]string{"set"}, "[NAME VALUE]", "change a setting, or list them all", (*chatter).cmdSet},
+		{[]string{"show"}, "[settings|messages]", "tell about the model, the settings, or what was said", (*chatter).cmdShow},
+		{[]string{"save"}, "NAME", "keep this conversation and its settings", (*chatter).cmdSave},
+		{[]string{"load"}, "[NAME]", "go on with a kept conversation, or list them", (*chatter).cmdLoad},
+		{[]string{"clear"}, "", "forget what was said; settings stay", (*chatter).cmdClear},
+		{[]string{"retry"}, "", "answer the last message anew", (*chatter).cmdRetry},
+		{[]string{"undo"}, "", "take back the last message and its answer", (*chatter).cmdUndo},
+		{[]string{"more"}, "[TEXT]", "go on with the text (models that complete text)", (*chatter).cmdMore},
+		{[]string{"stats"}, "", "tell speed, tokens and how full the context is", (*chatter).cmdStats},
+		{[]string{"help", "?"}, "", "this list", (*chatter).cmdHelp},
+		{[]string{"bye", "exit", "quit"}, "", "leave (Ctrl-D does too)", (*chatter).cmdBye},
+	}
+}
+
+func commandNames() []string {
+	var names []string
+	for _, e := range commandList() {
+		names = append(names, e.names...)
+	}
+	return names
+}
+
+func (c *chatter) run(ctx context.Context, cmd command) error {
+	for _, e := range commandList() {
+		if slices.Contains(e.names, cmd.name) {
+			if e.args == "" && cmd.args != "" {
+				return fmt.Errorf("/%s takes nothing after it", cmd.name)
+			}
+			return e.run(c, ctx, cmd.args)
+		}
+	}
+	return fmt.Errorf("unknown command /%s%s: /help lists them; a space before the slash sends it as a message",
+		cmd.name, suggestion(cmd.name, commandNames(), "/"))
+}
+
+// completions offers what may follow the line: commands, settings, sessions.
+func (c *chatter) completions(line string) [][2]string {
+	var out [][2]string
+	name, _, args := strings.Cut(line, " ")
+	switch {
+	case !strings.HasPrefix(line, "/"):
+	case !args:
+		for _, e := range commandList() {
+			out = append(out, [2]string{"/" + e.names[0], e.help})
+		}
+	case name == "/set":
+		for _, s := range settingList() {
+			out = append(out, [2]string{s.name, s.help})
+		}
+	case name == "/load", name == "/save":
+		for _, s := range c.store.names() {
+			out = append(out, [2]string{s, ""})
+		}
+	case name == "/show":
+		out = append(out, [2]string{"settings", ""}, [2]string{"messages", ""})
+	}
+	return out
+}
+
+// suggestion is ", did you mean X?" for the known word nearest to word, if one
+// is near.
+func suggestion(word string, known []string, prefix string) string {
+	best, least := "", len(word)/2+1
+	for _, k := range known {
+		if d := distance(word, k); d < least || (strings.HasPrefix(k, word) && word != "" && best == "") {
+			best, least = k, min(d, least)
+		}
+	}
+	if best == "" || least > 3 {
+		return ""
+	}
+	return ", did you mean " + prefix + best + "?"
+}
+
+// distance is the number of letters to insert, delete or replace to turn a
+// into b (Levenshtein 1966).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
