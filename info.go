@@ -3,8 +3,10 @@ package lapidary
 import (
 	"encoding/json"
 	"fmt"
+	"runtime"
 
 	"lapidary/checkpoint"
+	"lapidary/gemma"
 	"lapidary/hub"
 )
 
@@ -102,4 +104,15 @@ func set[T any](to, from *T) {
 	if from != nil {
 		*to = *from
 	}
+}
+
+// MaxRows is how many tokens of a prompt are evaluated together at most.
+const MaxRows = gemma.MaxRows
+
+// Threads is how many threads compute.
+func (m *Model) Threads() int {
+	if e, ok := m.engine.(interface{ Threads() int }); ok {
+		return e.Threads()
+	}
+	return runtime.GOMAXPROCS(0)
 }

@@ -27,6 +27,8 @@ type (
 	Alternative = generate.Alternative
 	// Result says how an answer ended; the last Token has it.
 	Result = generate.Result
+	// PerplexityResult is what [Model.Perplexity] measures.
+	PerplexityResult = generate.PerplexityResult
 	// Message is one turn of a conversation.
 	Message = chat.Message
 )
@@ -105,7 +107,7 @@ func (m *Model) load(o options) error {
 	}
 	limit := core.Config().Context
 	if o.context > limit {
-		return fmt.Errorf("context %d: %s was made for %d tokens at most", o.context, m.local.Name, limit)
+		return fmt.Errorf("context %d %w: %s was made for %d tokens at most", o.context, generate.ErrParams, m.local.Name, limit)
 	}
 	if o.context == 0 {
 		o.context = limit

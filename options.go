@@ -12,6 +12,7 @@ import (
 	"lapidary/engine"
 	"lapidary/engine/cpu"
 	"lapidary/engine/ref"
+	"lapidary/generate"
 	"lapidary/hub"
 	"lapidary/tokenizer"
 )
@@ -28,7 +29,8 @@ const DefaultEngine = "cpu"
 // Engines names the engines there are.
 func Engines() []string { return slices.Sorted(maps.Keys(engines)) }
 
-// Option changes how a model is opened.
+// Option changes how a model is opened. Open refuses one that it cannot obey
+// with an error that wraps [generate.ErrParams].
 type Option func(*options) error
 
 type options struct {
@@ -44,7 +46,7 @@ type options struct {
 func WithEngine(name string) Option {
 	return func(o *options) error {
 		if engines[name] == nil {
-			return fmt.Errorf("engine %q is unknown: there is %s", name, strings.Join(Engines(), ", "))
+			return fmt.Errorf("engine %q %w: want one of %s", name, generate.ErrParams, strings.Join(Engines(), ", "))
 		}
 		o.engine = name
 		return nil
@@ -56,7 +58,7 @@ func WithEngine(name string) Option {
 func WithThreads(n int) Option {
 	return func(o *options) error {
 		if n < 0 || n > 1024 {
-			return fmt.Errorf("%d threads: want 0 (one a core) to 1024", n)
+			return fmt.Errorf("%d threads %w: want 0 (one a core) to 1024", n, generate.ErrParams)
 		}
 		o.threads = n
 		return nil
@@ -69,7 +71,7 @@ func WithThreads(n int) Option {
 func WithContext(n int) Option {
 	return func(o *options) error {
 		if n < 0 {
-			return fmt.Errorf("context %d: want 0 (all the model has) or more", n)
+			return fmt.Errorf("context %d %w: want 0 (all the model has) or more", n, generate.ErrParams)
 		}
 		o.context = n
 		return nil

@@ -66,9 +66,9 @@ func (m *Model) ScoreTokens(ctx context.Context, ids []int32, alternatives int) 
 
 // Perplexity measures how well the model foretells a text in chunks of so many
 // tokens; see [generate.Perplexity]. The progress may be nil.
-func (m *Model) Perplexity(ctx context.Context, text string, size int, progress func(r generate.PerplexityResult, chunks int)) (generate.PerplexityResult, error) {
+func (m *Model) Perplexity(ctx context.Context, text string, size int, progress func(r PerplexityResult, chunks int)) (PerplexityResult, error) {
 	if err := m.enter(); err != nil {
-		return generate.PerplexityResult{}, err
+		return PerplexityResult{}, err
 	}
 	defer m.leave()
 	bos := int32(-1)

@@ -133,6 +133,8 @@ func (g *generation) check() error {
 	switch n, held := len(g.ids), g.cache.Len(); {
 	case n == 0:
 		return fmt.Errorf("an empty prompt %w: give at least one token, such as the one that begins a text", ErrParams)
+	case g.params.LogProbs > g.model.Config().Vocab:
+		return fmt.Errorf("%d alternatives %w: the vocabulary has %d tokens", g.params.LogProbs, ErrParams, g.model.Config().Vocab)
 	case held > n:
 		return fmt.Errorf("the cache holds %d tokens and the prompt has %d: it must hold a beginning of the prompt", held, n)
 	case n > g.context && !g.params.ContextShift:

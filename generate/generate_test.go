@@ -130,6 +130,8 @@ func TestRefusals(t *testing.T) {
 		p.ContextShift, p.Keep = true, keep
 		return p
 	}
+	many := greedy(1)
+	many.LogProbs = 1000
 	hot := greedy(1)
 	hot.Temperature = -1
 	tests := []struct {
@@ -144,6 +146,7 @@ func TestRefusals(t *testing.T) {
 		{"not a token", []int32{99999}, greedy(1), ErrParams, "99999"},
 		{"negative token", []int32{-1}, greedy(1), ErrParams, "-1"},
 		{"keeps too much", ids("a"), shift(6), ErrParams, "keep 6"},
+		{"too many alternatives", ids("a"), many, ErrParams, "1000 alternatives"},
 		{"bad parameter", ids("a"), hot, ErrParams, "temperature -1"},
 	}
 	for _, test := range tests {

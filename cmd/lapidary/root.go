@@ -31,11 +31,16 @@ https://…). Models are kept in $LAPIDARY_HOME, by default the user's data fold
 	}
 	root.SetVersionTemplate("lapidary {{.Version}}\n")
 	root.AddCommand(
+		newBenchCmd(),
 		newCpCmd(),
 		newListCmd(),
+		newPerplexityCmd(),
 		newPullCmd(),
 		newRmCmd(),
+		newRunCmd(),
+		newScoreCmd(),
 		newShowCmd(),
+		newTokenizeCmd(),
 	)
 	root.InitDefaultCompletionCmd()
 	markFailures(root)
