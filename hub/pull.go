@@ -78,7 +78,11 @@ func (s *Store) pullFrom(ctx context.Context, ref reference, sources []source, p
 		if ctx.Err() != nil {
 			return Local{}, fmt.Errorf("pull %s: stopped; what is here already will be used by the next pull: %w", ref.text, context.Cause(ctx))
 		}
-		failed = append(failed, fmt.Sprintf("%s: %v", src, err))
+		if said := err.Error(); src.String() == ref.text || strings.HasPrefix(said, src.String()) {
+			failed = append(failed, said)
+		} else {
+			failed = append(failed, src.String()+": "+said)
+		}
 		errs = errors.Join(errs, err)
 		if errors.Is(err, ErrNoSpace) || errors.Is(err, ErrChecksum) {
 			break // another source would hide that something is wrong here
