@@ -22,7 +22,7 @@ type index struct {
 func newIndex(v *vocab, all bool) *index {
 	x := &index{vocab: v, seed: maphash.MakeSeed()}
 	x.ids = 1<<bits.Len(uint(v.len())) - 1
-	x.slots = make([]uint32, 2<<bits.Len(uint(v.len()-1)))
+	x.slots = make([]uint32, 2<<bits.Len(uint(max(v.len()-1, 0))))
 	for id, k := range v.kinds {
 		if k == normal || all && (k == userDefined || k == unused) {
 			x.insert(int32(id))

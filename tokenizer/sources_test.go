@@ -434,6 +434,7 @@ func TestJSONRefuses(t *testing.T) {
 		{edit(func(_, m map[string]any) { m["ignore_merges"] = true }), "ignore_merges"},
 		{edit(func(_, m map[string]any) { m["end_of_word_suffix"] = "</w>" }), "end_of_word_suffix"},
 		{edit(func(_, m map[string]any) { m["merges"] = [][]string{{"q", "q"}} }), `model.merges: entry 0: "q" and "q" make no piece`},
+		{[]byte(`{"model":{"type":"BPE","merges":["a b"]},"normalizer":{"type":"Replace","pattern":{"String":" "},"content":"▁"}}`), "make no piece"},
 		{edit(func(f, _ map[string]any) { f["normalizer"] = nil }), "no normalizer"},
 		{edit(func(f, _ map[string]any) { f["normalizer"] = map[string]any{"type": "NFC"} }), `normalizer "NFC"`},
 		{edit(func(f, _ map[string]any) { f["pre_tokenizer"] = map[string]any{"type": "ByteLevel"} }), `pre_tokenizer "ByteLevel"`},
