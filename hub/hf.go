@@ -268,7 +268,7 @@ func (r *repo) chooseGGUF(names []string) (string, error) {
 			continue
 		}
 		ggufs = append(ggufs, n)
-		if r.quant != "" && strings.Contains(strings.ToLower(path.Base(n)), strings.ToLower(r.quant)) {
+		if r.quant != "" && namesQuant(path.Base(n), r.quant) {
 			fit = append(fit, n)
 		}
 	}
@@ -282,6 +282,13 @@ func (r *repo) chooseGGUF(names []string) (string, error) {
 		return "", fmt.Errorf("%s: %d files fit; name one: hf:%s/FILE, where FILE is one of %s", r, len(fit), r.id, strings.Join(ggufs, ", "))
 	}
 	return fit[0], nil
+}
+
+// namesQuant says whether a file name has the quantisation as one of its
+// words: F16 is not in m-BF16.gguf.
+func namesQuant(file, quant string) bool {
+	words := strings.FieldsFunc(strings.ToLower(file), func(c rune) bool { return c == '-' || c == '.' })
+	return slices.Contains(words, strings.ToLower(quant))
 }
 
 // shards are all pieces of a file that is split in the usual way.
