@@ -51,24 +51,26 @@ func (p *pass) Linear(x engine.Tensor, ws ...engine.Weight) []engine.Tensor {
 
 // plan chooses how x is multiplied by w and prepares x for it.
 func (p *pass) plan(x *tensor, w *weight) product {
-	pr := product{w: w, y: p.tensor(x.rows, w.rows), step: p.set.NR, run: (*pass).floatPanel}
-	if w.quantised {
-		p.activations(x)
+	pr := product{w: w, y: p.tensor(x.rows, w.rows), step: p.set.NR}
+	several := max(8, gemvBytes/w.rowBytes/8*8)
+	switch single := x.rows == 1; {
+	case single && !w.quantised:
+		pr.step, pr.run = several, (*pass).dots
+	case single && w.gemv != nil:
+		p.quantiseRow(x)
+		pr.step, pr.run = several, (*pass).gemv
+	case w.quantised:
+		p.quantiseTiles(x)
 		pr.run = (*pass).panel
-	}
-	if x.rows == 1 && (w.gemv != nil || !w.quantised) {
-		pr.step = max(8, gemvBytes/w.rowBytes/8*8)
-		pr.run = (*pass).gemv
-		if !w.quantised {
-			pr.run = (*pass).dots
-		}
+	default:
+		pr.run = (*pass).floatPanel
 	}
 	return pr
 }
 
 // gemv is weight rows [from, to) times one activation row.
 func (p *pass) gemv(x *tensor, pr *product, from, to int, _ *scratch) {
-	a, w := x.digits, pr.w
+	a, w := x.digits.row, pr.w
 	sum := &a.sum[0]
 	if w.format.Group == 16 {
 		sum = &a.sum16[0]
@@ -116,7 +118,7 @@ func (p *pass) panel(x *tensor, pr *product, from, to int, s *scratch) {
 	transpose(pscale, scale, nr)
 	transpose(pleast, least, nr)
 
-	a := x.digits
+	a := x.digits.tiles
 	gemm, sum, sumStep := set.Gemm32, a.sum, mr*k/32
 	if w.format.Wide {
 		gemm = set.GemmWide

@@ -66,7 +66,7 @@ func (p *pass) tensor(rows, width int) *tensor {
 // Keep gives back every buffer but x's.
 func (p *pass) Keep(x engine.Tensor) {
 	t := x.(*tensor)
-	t.digits = nil
+	t.digits = digits{}
 	for _, b := range p.held {
 		if &b[0] != &t.data[0] {
 			p.engine.spare.give(b)
@@ -123,7 +123,7 @@ func (p *pass) norm(y, x, by []float32, eps float32) {
 // Heads norms and rotates in place.
 func (p *pass) Heads(x engine.Tensor, h engine.Heads) engine.Tensor {
 	t := x.(*tensor)
-	t.digits = nil
+	t.digits = digits{}
 	var by []float32
 	if h.Norm != nil {
 		by = p.normWeight(*h.Norm, h.Size)
@@ -185,7 +185,7 @@ func (p *pass) turn(rope engine.Rope, size int) *turn {
 // Gate is act(gate)·up, into gate.
 func (p *pass) Gate(gate, up engine.Tensor, act engine.Activation) engine.Tensor {
 	g, u := gate.(*tensor), up.(*tensor)
-	g.digits = nil
+	g.digits = digits{}
 	p.eachRows(g, func(from, to int) {
 		x, y := g.data[from*g.width:to*g.width], u.data[from*g.width:to*g.width]
 		if act == engine.GELUTanh {
@@ -211,7 +211,7 @@ func activate(x float32, act engine.Activation) float32 {
 // Add is x + y, into x.
 func (p *pass) Add(x, y engine.Tensor) engine.Tensor {
 	a, b := x.(*tensor), y.(*tensor)
-	a.digits = nil
+	a.digits = digits{}
 	p.eachRows(a, func(from, to int) {
 		p.set.Add(&a.data[from*a.width], &b.data[from*a.width], (to-from)*a.width)
 	})
@@ -228,14 +228,15 @@ func (p *pass) Pick(x engine.Tensor, rows []int) engine.Tensor {
 	return y
 }
 
-// SoftCap is limit·tanh(x/limit), in place.
+// SoftCap is limit·tanh(x/limit), in place. A vocabulary may have any size:
+// the kernel's last step of 8 runs into the rest of the arena's buffer.
 func (p *pass) SoftCap(x engine.Tensor, limit float32) engine.Tensor {
 	t := x.(*tensor)
-	t.digits = nil
+	t.digits = digits{}
 	const run = 8 << 10
 	p.parallel((len(t.data)+run-1)/run, len(t.data), func(piece int, _ *scratch) {
 		part := t.data[piece*run : min((piece+1)*run, len(t.data))]
-		p.set.SoftCap(&part[0], limit, len(part))
+		p.set.SoftCap(&part[0], limit, (len(part)+7)&^7)
 	})
 	return t
 }

@@ -7,40 +7,54 @@ import "lapidary/engine/cpu/kernel"
 type tensor struct {
 	rows, width int
 	data        []float32
-	digits      *activations
+	digits      digits
+}
+
+// digits are a tensor's quantised rows in the layouts that have been asked for.
+type digits struct {
+	row   *activations // one row as it lies
+	tiles *activations // tiles of MR rows, the last one filled up with zeros
 }
 
 func (t *tensor) Dims() (rows, width int) { return t.rows, t.width }
 
 func (t *tensor) row(i int) []float32 { return t.data[i*t.width : (i+1)*t.width] }
 
-// activations are quantised rows: one row as it lies, or tiles of MR rows.
+// activations are quantised rows.
 type activations struct {
 	digits            []int8
 	scale, sum, sum16 []float32
 }
 
-// activations quantises the rows of t, once.
-func (p *pass) activations(t *tensor) *activations {
-	if t.digits != nil {
-		return t.digits
+// quantiseRow quantises the only row of t, once.
+func (p *pass) quantiseRow(t *tensor) {
+	if t.digits.row != nil {
+		return
 	}
-	rows, k := t.rows, t.width
-	if rows > 1 {
-		rows = (rows + p.set.MR - 1) / p.set.MR * p.set.MR
+	a, k := p.newActivations(t.width), t.width
+	p.set.Quantize(&t.data[0], k/32, &a.digits[0], k, 4, &a.scale[0], &a.sum[0], &a.sum16[0], 4)
+	t.digits.row = a
+}
+
+// quantiseTiles quantises the rows of t, once.
+func (p *pass) quantiseTiles(t *tensor) {
+	if t.digits.tiles != nil {
+		return
 	}
-	// Float buffers hold the digits too: two bytes an element.
-	n := rows * k
+	tiles := (t.rows + p.set.MR - 1) / p.set.MR
+	n := tiles * p.set.MR * t.width
+	a := p.newActivations(n)
+	p.parallel(tiles, n, func(tile int, _ *scratch) { a.tile(p.set, t, tile) })
+	t.digits.tiles = a
+}
+
+// newActivations has room for n elements. Float buffers hold the digits too:
+// two bytes an element.
+func (p *pass) newActivations(n int) *activations {
 	buffer := p.alloc(n/2 + n/32*2 + n/16)
 	a := &activations{digits: bytesOf(buffer[:n/2])}
 	buffer = buffer[n/2:]
 	a.scale, a.sum, a.sum16 = buffer[:n/32], buffer[n/32:n/16], buffer[n/16:]
-	t.digits = a
-	if rows == 1 {
-		p.set.Quantize(&t.data[0], k/32, &a.digits[0], k, 4, &a.scale[0], &a.sum[0], &a.sum16[0], 4)
-		return a
-	}
-	p.parallel(rows/p.set.MR, n, func(tile int, _ *scratch) { a.tile(p.set, t, tile) })
 	return a
 }
 
