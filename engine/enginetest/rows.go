@@ -1,0 +1,320 @@
+package enginetest
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"lapidary/checkpoint"
+	"lapidary/checkpoint/checkpointtest"
+	"lapidary/engine"
+)
+
+// big is enough rows of wide for an engine to share an elementwise operation
+// among threads, and a number that nothing divides.
+const (
+	big  = 67
+	wide = 512
+)
+
+func embeds(l *lab) {
+	for _, typ := range types {
+		const vocab = 40
+		cols := 96
+		if typ.Block() > 32 {
+			cols = 2 * typ.Block()
+		}
+		table := l.weight(typ, vocab, cols)
+		l.pass(5, func(p engine.Pass) {
+			p.Embed(table, []int32{0, vocab - 1, 7, 7, 20}, 1)
+			p.Embed(table, []int32{3}, 25.298221)
+		})
+	}
+	table, ids := l.weight(checkpoint.Q8_0, 300, wide), make([]int32, big)
+	for i := range ids {
+		ids[i] = l.rng.Int32N(300)
+	}
+	l.pass(big, func(p engine.Pass) { p.Embed(table, ids, 22.627417) })
+}
+
+func norms(l *lab) {
+	for _, width := range []int{8, 16, 40, 256, wide, 1152} {
+		for _, rows := range []int{1, 3, 17, big} {
+			// An engine may prepare a norm's weight for one offset.
+			stored, whole := l.vector(width), l.vector(width)
+			l.pass(rows, func(p engine.Pass) {
+				x := l.random(p, rows, width)
+				p.Norm(x, engine.Norm{Weight: stored, Eps: 1e-6, Offset: 1})
+				p.Norm(x, engine.Norm{Weight: whole, Eps: 1e-6})
+				p.Norm(x, engine.Norm{Eps: 1e-6})
+				p.Norm(x, engine.Norm{Eps: 0.5, Offset: 1})
+			})
+		}
+	}
+	l.pass(3, func(p engine.Pass) { // nothing, next to nothing, and the sizes a deep model's stream reaches
+		x := slices.Concat(make([]float32, 64), slices.Repeat([]float32{1e-12}, 64), l.normals(64))
+		for i := range x[128:] {
+			x[128+i] *= 3e4
+		}
+		p.Norm(p.Write(x, 64), engine.Norm{Weight: l.vector(64), Eps: 1e-6, Offset: 1})
+	})
+	// Models keep norms in half precision too.
+	for _, typ := range []checkpoint.Type{checkpoint.F16, checkpoint.BF16} {
+		w := l.weight(typ, 1, 64)
+		l.pass(2, func(p engine.Pass) { p.Norm(l.random(p, 2, 64), engine.Norm{Weight: w, Eps: 1e-6, Offset: 1}) })
+	}
+}
+
+func linears(l *lab) {
+	for _, typ := range types {
+		l.Run(typ.String(), func(l *lab) { linearsOf(l, typ) })
+	}
+	l.Run("several", severalLinears)
+	l.Run("extremes", linearExtremes)
+}
+
+// linearsOf takes output sizes around and between the 8, 16 and 32 rows that
+// engines put together, and row counts around 2, 4 and 8.
+func linearsOf(l *lab, typ checkpoint.Type) {
+	inputs := []int{8, 40, wide}
+	if typ.Quantised() {
+		inputs = []int{typ.Block(), 3 * typ.Block(), 1280}
+	}
+	for _, in := range inputs {
+		var ws []engine.Weight
+		for _, out := range []int{1, 7, 8, 16, 33, 61} {
+			ws = append(ws, l.weight(typ, out, in))
+		}
+		for _, rows := range []int{1, 2, 3, 5, 8, 13} {
+			l.pass(rows, func(p engine.Pass) {
+				x := l.random(p, rows, in)
+				for _, w := range ws {
+					p.Linear(x, w)
+				}
+			})
+		}
+	}
+	long, tall := l.weight(typ, 1031, 256), l.weight(typ, 35, 256)
+	l.pass(1, func(p engine.Pass) { p.Linear(l.random(p, 1, 256), long) })
+	l.pass(131, func(p engine.Pass) { p.Linear(l.random(p, 131, 256), tall) })
+}
+
+// severalLinears multiplies by weights of many formats and sizes in one call,
+// as a file with mixed formats has them.
+func severalLinears(l *lab) {
+	var ws []engine.Weight
+	for i, typ := range types {
+		ws = append(ws, l.weight(typ, 9+8*i, 256))
+	}
+	for _, rows := range []int{1, 6, 40} {
+		l.pass(rows, func(p engine.Pass) {
+			x := l.random(p, rows, 256)
+			for i, y := range p.Linear(x, ws...) {
+				if r, w := y.Dims(); r != rows || w != 9+8*i {
+					l.Errorf("result %d is [%d, %d]", i, r, w)
+				}
+			}
+			p.Linear(x, ws[3], ws[0]) // again, when x has been prepared
+		})
+	}
+}
+
+// linearExtremes multiplies rows of zeros, of one outlier, of one sign, and of
+// sizes far from 1.
+func linearExtremes(l *lab) {
+	const in = 256
+	zeros, outlier, ones := make([]float32, in), l.normals(in), slices.Repeat([]float32{1}, in)
+	outlier[77] = 3000
+	small, large := l.normals(in), l.normals(in)
+	for i := range small {
+		small[i] *= 1e-8
+		large[i] *= 1e4
+	}
+	rows := [][]float32{zeros, outlier, ones, small, large}
+	for _, typ := range types {
+		w := l.weight(typ, 21, in)
+		l.pass(len(rows), func(p engine.Pass) { p.Linear(p.Write(slices.Concat(rows...), in), w) })
+		for _, row := range rows {
+			l.pass(1, func(p engine.Pass) { p.Linear(p.Write(row, in), w) })
+		}
+	}
+}
+
+func heads(l *lab) {
+	near := engine.Rope{Base: 10000, Scale: 1}
+	far := engine.Rope{Base: 1e6, Scale: 0.125}
+	for _, size := range []int{16, 32, 128, 256} {
+		n := &engine.Norm{Weight: l.vector(size), Eps: 1e-6, Offset: 1}
+		for _, h := range []engine.Heads{
+			{Size: size, Norm: n}, {Size: size, Rope: &near}, {Size: size, Norm: n, Rope: &far},
+			{Size: size, Norm: &engine.Norm{Eps: 1e-6}, Rope: &near}, {Size: size},
+		} {
+			for _, rows := range []int{1, 5, big} {
+				l.pass(rows, func(p engine.Pass) {
+					p.Heads(l.random(p, rows, 4*size), h)
+					p.Heads(l.random(p, rows, size), h)
+				})
+			}
+		}
+	}
+	l.Run("positions", headPositions)
+}
+
+// headPositions rotates rows of sequences that stand at different places, far
+// out among them: float32 angles are wrong there in the third digit.
+func headPositions(l *lab) {
+	var spans []engine.Span
+	for _, at := range []int{0, 1, 4096, 30000, 130000} {
+		spans = append(spans, engine.Span{Cache: l.at(at), Rows: 3})
+	}
+	spans = append(spans, engine.Span{Rows: 4})
+	p := l.Begin(l.Context(), spans)
+	for _, rope := range []engine.Rope{{Base: 10000, Scale: 1}, {Base: 1e6, Scale: 1}, {Base: 1e6, Scale: 0.125}} {
+		for _, size := range []int{16, 256, 64} {
+			p.Heads(l.random(p, 19, 2*size), engine.Heads{Size: size, Rope: &rope})
+		}
+	}
+	l.end(p)
+}
+
+// at is a cache of no layers that stands at position n.
+func (l *lab) at(n int) engine.Cache {
+	c := l.NewCache(nil)
+	l.end(l.Begin(l.Context(), []engine.Span{{Cache: c, Rows: n}}))
+	return c
+}
+
+func gates(l *lab) {
+	for _, act := range []engine.Activation{engine.GELUTanh, engine.GELU, engine.SiLU} {
+		for _, shape := range [][2]int{{1, 8}, {3, 48}, {big, wide}} {
+			l.pass(shape[0], func(p engine.Pass) {
+				p.Gate(l.random(p, shape[0], shape[1]), l.random(p, shape[0], shape[1]), act)
+			})
+		}
+		l.pass(1, func(p engine.Pass) { // to where the exponentials end
+			x := make([]float32, 256)
+			for i := range x {
+				x[i] = float32(i-128) / 4
+			}
+			x[0], x[1], x[2], x[3] = -1e4, 1e4, -200, 200
+			p.Gate(p.Write(x, 256), l.random(p, 1, 256), act)
+		})
+	}
+}
+
+func adds(l *lab) {
+	for _, shape := range [][2]int{{1, 8}, {3, 48}, {big, wide}} {
+		l.pass(shape[0], func(p engine.Pass) {
+			p.Add(l.random(p, shape[0], shape[1]), l.random(p, shape[0], shape[1]))
+		})
+	}
+	l.pass(2, func(p engine.Pass) {
+		x := l.random(p, 2, 16)
+		p.Add(l.random(p, 2, 16), x)
+		p.Add(x, l.random(p, 2, 16))
+	})
+}
+
+func picks(l *lab) {
+	l.pass(9, func(p engine.Pass) {
+		x := l.random(p, 9, 24)
+		for _, rows := range [][]int{{0}, {8}, {0, 4, 8}, {0, 1, 2, 3, 4, 5, 6, 7, 8}} {
+			if n, width := p.Pick(x, rows).Dims(); n != len(rows) || width != 24 {
+				l.Errorf("Pick of %v is [%d, %d]", rows, n, width)
+			}
+		}
+		w := l.weight(checkpoint.Q8_0, 12, 64) // fewer rows than the pass has are fit for anything
+		p.Linear(p.Pick(l.random(p, 9, 64), []int{2, 5, 6}), w)
+	})
+}
+
+// softCaps takes widths that nothing divides: a vocabulary may have any size.
+func softCaps(l *lab) {
+	for _, limit := range []float32{1, 30, 50} {
+		for _, shape := range [][2]int{{1, 1}, {1, 5}, {2, 13}, {3, 160}, {1, 70001}, {big, wide + 1}} {
+			l.pass(shape[0], func(p engine.Pass) {
+				x := l.normals(shape[0] * shape[1])
+				for i := range x {
+					x[i] *= limit * 2
+				}
+				x[0] = 1e6
+				p.SoftCap(p.Write(x, shape[1]), limit)
+			})
+		}
+	}
+}
+
+func readsAndWrites(l *lab) {
+	l.pass(1, func(p engine.Pass) {
+		odd := []float32{0, float32(math.Copysign(0, -1)), 1e-45, -math.MaxFloat32, 65504.03, 1.0000001, 3, -1e-20}
+		x := p.Write(odd, 8)
+		odd[0] = 7 // the tensor is a copy
+		for range 2 {
+			got := make([]float32, 8)
+			p.Read(x, got)
+			odd[0] = 0
+			if !slices.Equal(got, odd) || !math.Signbit(float64(got[1])) {
+				l.Errorf("wrote %v, read %v", odd, got)
+			}
+			got[3] = 5 // what was read is a copy, too
+		}
+		if rows, width := p.Write(l.normals(42), 6).Dims(); rows != 7 || width != 6 {
+			l.Errorf("42 values of width 6 are [%d, %d]", rows, width)
+		}
+	})
+}
+
+// keeps: what is kept stays as it is while the storage of the rest is used
+// again, and the block after it gives what it would have given.
+func keeps(l *lab) {
+	const rows, width = 9, 64
+	w := l.weight(checkpoint.Q4_0, width, width)
+	l.pass(rows, func(p engine.Pass) {
+		x := l.random(p, rows, width)
+		for range 12 {
+			y := p.Add(p.Linear(p.Norm(x, engine.Norm{Eps: 1e-6}), w)[0], x)
+			kept := read(p, y)
+			p.Keep(y)
+			for range 6 {
+				l.random(p, rows, width)
+			}
+			if !slices.Equal(read(p, y), kept) {
+				l.Fatal("what was kept has changed")
+			}
+			x = y
+		}
+	})
+}
+
+// reuses: operations that take over their argument's storage must not leave
+// behind what was derived from it before.
+func reuses(l *lab) {
+	const width = 256
+	rope := engine.Rope{Base: 10000, Scale: 1}
+	for _, rows := range []int{1, 7} {
+		for name, change := range map[string]func(p engine.Pass, x engine.Tensor) engine.Tensor{
+			"Add": func(p engine.Pass, x engine.Tensor) engine.Tensor { return p.Add(x, l.random(p, rows, width)) },
+			"Gate": func(p engine.Pass, x engine.Tensor) engine.Tensor {
+				return p.Gate(x, l.random(p, rows, width), engine.GELUTanh)
+			},
+			"SiLU": func(p engine.Pass, x engine.Tensor) engine.Tensor {
+				return p.Gate(x, l.random(p, rows, width), engine.SiLU)
+			},
+			"SoftCap": func(p engine.Pass, x engine.Tensor) engine.Tensor { return p.SoftCap(x, 0.5) },
+			"Heads": func(p engine.Pass, x engine.Tensor) engine.Tensor {
+				return p.Heads(x, engine.Heads{Size: 64, Norm: &engine.Norm{Eps: 1e-6}, Rope: &rope})
+			},
+			"Keep": func(p engine.Pass, x engine.Tensor) engine.Tensor { p.Keep(x); l.random(p, rows, 2*width); return x },
+		} {
+			l.Run(fmt.Sprintf("%s of %d rows", name, rows), func(l *lab) {
+				w, f := l.weight(checkpoint.Q8_0, 24, width), l.load(checkpointtest.FloatTensor("f", l.normals(24*width), 24, width))
+				l.pass(rows, func(p engine.Pass) {
+					x := l.random(p, rows, width)
+					p.Linear(x, w, f)
+					x = change(p, x)
+					p.Linear(x, w, f)
+				})
+			})
+		}
+	}
+}

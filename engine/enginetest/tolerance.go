@@ -1,0 +1,80 @@
+package enginetest
+
+import (
+	"math"
+
+	"lapidary/checkpoint"
+)
+
+const (
+	// relative is what a handful of float32 operations cost: 2⁻²⁴ each, times
+	// the hundreds that a sum of squares or an exponential's polynomial takes.
+	relative = 1e-5
+	// floatProduct is of ‖x‖·‖w‖, the most a product of x and w can be. A sum
+	// of K terms in float32 errs by about √K·2⁻²⁴ of its partial sums, which
+	// are about ‖x‖·‖w‖/√K: the length does not matter.
+	floatProduct = 1e-6
+	// quantisedProduct is of max|x|·‖w‖. Rounding x to a sign and 12 bits moves
+	// an element by at most half of max|x|/4032, evenly spread; the product
+	// moves by a sum of such, whose standard deviation is max|x|/4032/√12·‖w‖.
+	// Six of them are allowed: 1 in 500 million results is further off. The
+	// factor that an engine gets for keeping more bits is left unused.
+	quantisedProduct = 6 / (4032 * 3.4641016)
+	// attentionExact is of the greatest value. Scores of size 10 err by 10·√C·2⁻²⁴,
+	// an exponential by 1e-6, and what is attended to moves by as much.
+	attentionExact = 2e-5
+	// attentionHalf is the same where keys or values are not half-precision
+	// numbers: rounding moves a value by up to 2⁻¹¹ (5e-4), and a score of
+	// independent terms by about 3e-4, which goes to all the weights at once.
+	attentionHalf = 2e-3
+	// saturated is of the greatest possible result of an S-shaped function,
+	// which is a difference of near numbers where the result is small.
+	saturated = 1e-6
+)
+
+// extent is what is known about the keys and values of an attention.
+type extent struct {
+	top     float64 // greatest |v|
+	inexact bool    // some element is not a half-precision number
+}
+
+func (e *extent) see(k, v []float32) {
+	for _, x := range v {
+		e.top = max(e.top, math.Abs(float64(x)))
+	}
+	for _, part := range [][]float32{k, v} {
+		for _, x := range part {
+			e.inexact = e.inexact || roundHalf(x) != x
+		}
+	}
+}
+
+func (e *extent) join(o extent) {
+	e.top, e.inexact = max(e.top, o.top), e.inexact || o.inexact
+}
+
+func (e *extent) tolerance() float64 {
+	if e.inexact {
+		return attentionHalf * e.top
+	}
+	return attentionExact * e.top
+}
+
+// roundHalf is the nearest half-precision number.
+func roundHalf(x float32) float32 { return checkpoint.HalfToFloat(checkpoint.FloatToHalf(x)) }
+
+func norm(x []float32) float64 {
+	var s float64
+	for _, v := range x {
+		s += float64(v) * float64(v)
+	}
+	return math.Sqrt(s)
+}
+
+func greatest(x []float32) float64 {
+	var top float64
+	for _, v := range x {
+		top = max(top, math.Abs(float64(v)))
+	}
+	return top
+}
