@@ -11,7 +11,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -34,9 +36,11 @@ func TestScript(t *testing.T) {
 		RequireUniqueNames: true,
 		Setup:              setupScript,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"await":     scriptAwait,
 			"exits":     scriptExits,
 			"json":      scriptJSON,
 			"realmodel": func(ts *testscript.TestScript, neg bool, args []string) { scriptRealModel(t, ts, neg, args) },
+			"release":   scriptRelease,
 			"serve":     scriptServe,
 			"tinymodel": scriptTinyModel,
 		},
@@ -138,14 +142,17 @@ func scriptTinyModel(ts *testscript.TestScript, neg bool, args []string) {
 
 // scriptServe starts a server of the files in a folder.
 func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
-	usage := "usage: serve web|hf|ollama DIR [TOKEN]; hf: DIR is org/name, ollama: DIR is namespace/name/tag"
+	usage := "usage: serve web|held|hf|ollama DIR [TOKEN]; hf: DIR is org/name, ollama: DIR is namespace/name/tag"
 	if neg || len(args) < 2 || len(args) > 3 {
 		ts.Fatalf("%s", usage)
 	}
 	files := readFiles(ts, args[1])
 	switch args[0] {
-	case "web":
+	case "web", "held":
 		f := hubtest.NewFiles()
+		if args[0] == "held" {
+			held.Store(ts, f.Hold(heldAt))
+		}
 		for name, data := range files {
 			f.Put("/"+name, data)
 		}
@@ -181,6 +188,41 @@ func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
 	default:
 		ts.Fatalf("%s", usage)
 	}
+}
+
+// heldAt is the number of bytes after which "serve held" stops an answer.
+const heldAt = 10_000
+
+// held has the way to let each script's server go on.
+var held sync.Map
+
+func scriptRelease(ts *testscript.TestScript, neg bool, args []string) {
+	release, ok := held.LoadAndDelete(ts)
+	if neg || len(args) > 0 || !ok {
+		ts.Fatalf("usage: release, after serve held")
+	}
+	release.(func())()
+}
+
+// scriptAwait waits until a file is there that has as many bytes: what a
+// program in the background is about to write.
+func scriptAwait(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: await BYTES GLOB")
+	}
+	least, err := strconv.ParseInt(args[0], 10, 64)
+	ts.Check(err)
+	for range 6000 {
+		found, err := filepath.Glob(ts.MkAbs(args[1]))
+		ts.Check(err)
+		for _, f := range found {
+			if fi, err := os.Stat(f); err == nil && fi.Size() >= least {
+				return
+			}
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	ts.Fatalf("waited a minute for %s", args[1])
 }
 
 func readFiles(ts *testscript.TestScript, dir string) map[string][]byte {

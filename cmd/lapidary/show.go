@@ -190,7 +190,7 @@ func show(w io.Writer, s sheet, template, asJSON bool) error {
 	row("source", s.Source)
 	row("architecture", s.Architecture)
 	row("not runnable", s.Unsupported)
-	row("parameters", fmt.Sprintf("%.1f M", float64(s.Parameters)/1e6))
+	row("parameters", countOf(s.Parameters))
 	row("size", hub.HumanSize(s.Size))
 	row("format", strings.TrimSpace(s.Format+" "+s.Quant))
 	row("tensors", fmt.Sprintf("%d: %s", s.TensorCount, counts(s.Formats)))
@@ -210,6 +210,17 @@ func show(w io.Writer, s sheet, template, asJSON bool) error {
 		fmt.Fprintf(t, "%s\t%s\t%s\n", x.Name, x.Format, strings.Trim(fmt.Sprint(x.Shape), "[]"))
 	}
 	return t.Flush()
+}
+
+// countOf writes a number of parameters as people say it.
+func countOf(n int64) string {
+	switch f := float64(n); {
+	case n >= 1e9:
+		return fmt.Sprintf("%.1f B", f/1e9)
+	case n >= 1e6:
+		return fmt.Sprintf("%.1f M", f/1e6)
+	}
+	return fmt.Sprint(n)
 }
 
 func headLine(s sheet) string {
