@@ -28,8 +28,9 @@ func Dequantize(t Type, dst []float32, src []byte) error {
 
 // In the layouts below "half" is a little-endian IEEE half-precision number,
 // x[n] an array, and q the integer an element is stored as. A product that a
-// sum follows is converted to float32 explicitly: Go may otherwise fuse the
-// two on some architectures and round once instead of twice.
+// sum follows is converted to float32 explicitly, even when a variable is in
+// between: Go may otherwise fuse the two on some architectures and round once
+// instead of twice.
 
 func halfAt(b []byte) float32 { return HalfToFloat(binary.LittleEndian.Uint16(b)) }
 

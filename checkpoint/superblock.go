@@ -15,7 +15,7 @@ func unpackQ2_K(dst []float32, src []byte) {
 		scales, pairs := (*[16]byte)(src), (*[64]byte)(src[16:])
 		d, m := halfAt(src[80:]), halfAt(src[82:])
 		for s, packed := range scales {
-			scale, shift := d*float32(packed&15), m*float32(packed>>4)
+			scale, shift := d*float32(packed&15), float32(m*float32(packed>>4))
 			from, bit := s/8*32+s%2*16, s%8/2*2
 			y, q := (*[16]float32)(dst[16*s:]), (*[16]byte)(pairs[from:])
 			for l, b := range q {
@@ -69,7 +69,7 @@ func unpackQ4_K(dst []float32, src []byte) {
 		d, m, scales := halfAt(src), halfAt(src[2:]), (*[12]byte)(src[4:])
 		for s := range 8 {
 			six, sixShift := scaleShift(scales, s)
-			scale, shift := d*float32(six), m*float32(sixShift)
+			scale, shift := d*float32(six), float32(m*float32(sixShift))
 			y, q, bit := (*[32]float32)(dst[32*s:]), (*[32]byte)(src[16+s/2*32:]), s%2*4
 			for l, b := range q {
 				y[l] = float32(scale*float32(b>>bit&15)) - shift
@@ -86,7 +86,7 @@ func unpackQ5_K(dst []float32, src []byte) {
 		d, m, scales, fifth := halfAt(src), halfAt(src[2:]), (*[12]byte)(src[4:]), (*[32]byte)(src[16:])
 		for s := range 8 {
 			six, sixShift := scaleShift(scales, s)
-			scale, shift := d*float32(six), m*float32(sixShift)
+			scale, shift := d*float32(six), float32(m*float32(sixShift))
 			y, q, bit := (*[32]float32)(dst[32*s:]), (*[32]byte)(src[48+s/2*32:]), s%2*4
 			for l, b := range q {
 				y[l] = float32(scale*float32(b>>bit&15|fifth[l]>>s&1<<4)) - shift
