@@ -108,15 +108,15 @@ func mulF32(nr int) func(m int, a *float32, lda int, b *float32, ldb int, c *flo
 
 func mulF16(nr int) func(m int, a *float32, lda int, b *uint16, ldb int, c *float32, ldc, k int) {
 	return func(m int, a *float32, lda int, b *uint16, ldb int, c *float32, ldc, k int) {
+		var wide [64]float32
 		for kk := range k {
-			var wide [64]float32
 			for j, h := range unsafe.Slice(at(b, kk*ldb), nr) {
 				wide[j] = checkpoint.HalfToFloat(h)
 			}
 			for i := range m {
-				s := *at(a, i*lda+kk)
-				for j := range unsafe.Slice(at(c, i*ldc), nr) {
-					*at(c, i*ldc+j) += s * wide[j]
+				s, row := *at(a, i*lda+kk), unsafe.Slice(at(c, i*ldc), nr)
+				for j, w := range wide[:nr] {
+					row[j] += s * w
 				}
 			}
 		}
