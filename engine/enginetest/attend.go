@@ -93,9 +93,9 @@ func attends(l *lab) {
 	for _, a := range attentions {
 		l.Run(name(a), func(l *lab) {
 			l.run(l.sequence(a, 1), nil, 1)
-			l.run(l.sequence(a, 150), nil, 150)
+			l.run(l.sequence(a, 140), nil, 140)
 			c := l.NewCache(layersOf(a))
-			l.run(l.sequence(a, 280), c, 3, 130, 1, 1, 17, 128)
+			l.run(l.sequence(a, 200), c, 3, 130, 1, 1, 17, 48)
 			c.Close()
 		})
 	}
@@ -105,14 +105,14 @@ func attends(l *lab) {
 func pieces(l *lab) {
 	for _, a := range []engine.Attend{attention(4, 1, 32, 0, 0), attention(2, 2, 16, 50, 5), attention(4, 2, 16, 128, 0)} {
 		l.Run(name(a), func(l *lab) {
-			const n = 300
+			const n = 200
 			s := l.sequence(a, n)
-			whole := l.run(s, nil, n)
-			for _, sizes := range [][]int{{n}, {1, 127, 2, 128, 42}, {150, 150}, slices.Repeat([]int{1}, n)} {
+			whole, limit := l.run(s, nil, n), 2*attentionExact*greatest(s.v)
+			for _, sizes := range [][]int{{n}, {1, 127, 2, 70}, {100, 100}, slices.Repeat([]int{1}, n)} {
 				c := l.NewCache(layersOf(a))
 				got := l.run(s, c, sizes...)
 				for i, want := range whole {
-					if diff := math.Abs(float64(got[i] - want)); diff > 2*attentionExact*greatest(s.v) {
+					if diff := math.Abs(float64(got[i] - want)); diff > limit {
 						l.Fatalf("in %d pieces, element %d is %v, want %v as in one", len(sizes), i, got[i], want)
 					}
 				}
@@ -128,8 +128,8 @@ func together(l *lab) {
 	for _, a := range []engine.Attend{attention(4, 1, 32, 0, 0), attention(8, 4, 16, 100, 0)} {
 		var spans []engine.Span
 		var all []*sequence
-		for _, held := range []int{0, 1, 127, 128, 300} {
-			s, c := l.sequence(a, 400), l.NewCache(layersOf(a))
+		for _, held := range []int{0, 1, 127, 128, 200} {
+			s, c := l.sequence(a, 300), l.NewCache(layersOf(a))
 			if held > 0 {
 				l.run(s, c, held)
 			}
@@ -163,10 +163,10 @@ func (l *lab) batch(a engine.Attend, spans []engine.Span, all []*sequence, rows 
 
 // longCaches lets single rows look far back, which engines split among threads.
 func longCaches(l *lab) {
-	for _, a := range []engine.Attend{attention(4, 1, 16, 0, 0), attention(2, 2, 16, 700, 0), attention(4, 1, 16, 0, 20)} {
+	for _, a := range []engine.Attend{attention(4, 1, 16, 0, 0), attention(2, 2, 16, 600, 0), attention(2, 1, 16, 0, 20)} {
 		l.Run(name(a), func(l *lab) {
-			s, c := l.sequence(a, 1700), l.NewCache(layersOf(a))
-			l.run(s, c, 512, 1, 127, 1, 1, 512, 380, 1, 1, 1)
+			s, c := l.sequence(a, 900), l.NewCache(layersOf(a))
+			l.run(s, c, 500, 1, 11, 1, 1, 250, 1, 1, 1)
 			other := l.sequence(a, 30)
 			l.batch(a, []engine.Span{{}, {Cache: c}}, []*sequence{other, s}, []int{30, 2})
 			c.Close()

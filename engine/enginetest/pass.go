@@ -130,10 +130,11 @@ func (p *twinPass) Heads(x engine.Tensor, h engine.Heads) engine.Tensor {
 	}
 	return p.settle("Heads", p.tested.Heads(in.tested, tested), p.plain.Heads(in.plain, plain),
 		func(want []float32) func(i int) float64 {
-			return func(i int) float64 { // a head's elements are mixed with one another
-				from := i / h.Size * h.Size
-				return relative * greatest(want[from:from+h.Size])
+			top := make([]float64, len(want)/h.Size) // a head's elements are mixed with one another
+			for i := range top {
+				top[i] = greatest(want[i*h.Size : (i+1)*h.Size])
 			}
+			return func(i int) float64 { return relative * top[i/h.Size] }
 		})
 }
 

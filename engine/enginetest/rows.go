@@ -78,14 +78,14 @@ func linears(l *lab) {
 func linearsOf(l *lab, typ checkpoint.Type) {
 	inputs := []int{8, 40, wide}
 	if typ.Quantised() {
-		inputs = []int{typ.Block(), 3 * typ.Block(), 1280}
+		inputs = []int{typ.Block(), 3 * typ.Block(), 768}
 	}
-	for _, in := range inputs {
+	for _, in := range slices.Compact(inputs) {
 		var ws []engine.Weight
 		for _, out := range []int{1, 7, 8, 16, 33, 61} {
 			ws = append(ws, l.weight(typ, out, in))
 		}
-		for _, rows := range []int{1, 2, 3, 5, 8, 13} {
+		for _, rows := range []int{1, 2, 3, 5, 12} {
 			l.pass(rows, func(p engine.Pass) {
 				x := l.random(p, rows, in)
 				for _, w := range ws {

@@ -7,9 +7,9 @@ import (
 )
 
 const (
-	// relative is what a handful of float32 operations cost: 2⁻²⁴ each, times
-	// the hundreds that a sum of squares or an exponential's polynomial takes.
-	relative = 1e-5
+	// relative is what a handful of float32 operations cost, 2⁻²⁴ (6e-8) each,
+	// where one of them is a sum of squares or an exponential.
+	relative = 2e-6
 	// floatProduct is of ‖x‖·‖w‖, the most a product of x and w can be. A sum
 	// of K terms in float32 errs by about √K·2⁻²⁴ of its partial sums, which
 	// are about ‖x‖·‖w‖/√K: the length does not matter.
@@ -17,12 +17,12 @@ const (
 	// quantisedProduct is of max|x|·‖w‖. Rounding x to a sign and 12 bits moves
 	// an element by at most half of max|x|/4032, evenly spread; the product
 	// moves by a sum of such, whose standard deviation is max|x|/4032/√12·‖w‖.
-	// Six of them are allowed: 1 in 500 million results is further off. The
-	// factor that an engine gets for keeping more bits is left unused.
+	// Six of them are allowed: 1 in 500 million results is further off. An
+	// engine that keeps 15 bits uses a quarter of it.
 	quantisedProduct = 6 / (4032 * 3.4641016)
-	// attentionExact is of the greatest value. Scores of size 10 err by 10·√C·2⁻²⁴,
-	// an exponential by 1e-6, and what is attended to moves by as much.
-	attentionExact = 2e-5
+	// attentionExact is of the greatest value. Scores of size 5 err by some
+	// 5·2⁻²⁴, exponentials by as much, and what is attended to moves with them.
+	attentionExact = 5e-6
 	// attentionHalf is the same where keys or values are not half-precision
 	// numbers: rounding moves a value by up to 2⁻¹¹ (5e-4), and a score of
 	// independent terms by about 3e-4, which goes to all the weights at once.
