@@ -58,7 +58,7 @@ func (f fake) Piece(id int32) string {
 	if id >= 256 {
 		return f.controls[id-256]
 	}
-	return string(rune(id))
+	return string(id)
 }
 func (f fake) BOS() int32   { return f.id("<bos>") }
 func (f fake) EOS() []int32 { return []int32{f.id("<eos>")} }

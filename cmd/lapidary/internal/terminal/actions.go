@@ -75,8 +75,10 @@ func (c *chatter) cmdSet(ctx context.Context, args string) error {
 		return nil
 	case known && s.name == "system" && !c.model.Chats():
 		return errNoSystem
-	case known && s.name == "markdown" && c.tty.dumb && value == "on":
+	case known && s.name == "markdown" && value != "off" && c.tty.dumb:
 		return errors.New("this terminal (TERM=dumb) can't show formatted answers")
+	case known && s.name == "markdown" && value != "off" && !c.model.Chats():
+		return errors.New("this model completes text, which is shown as it is")
 	}
 	if err := c.change(name, unfence(value)); err != nil {
 		return err
@@ -298,7 +300,7 @@ func (c *chatter) showSpeed() {
 		return fmt.Sprintf("%.1f", float64(tokens)/d.Seconds())
 	}
 	room := c.model.Context()
-	c.row("prompt", fmt.Sprintf("%d tokens, %d of them known; %d read in %.2f s: %s tok/s", r.PromptTokens, r.CachedTokens, fresh, r.Prefill.Seconds(), rate(fresh, r.Prefill)))
+	c.row("prompt", fmt.Sprintf("%d tokens, %d already read; %d in %.2f s: %s tok/s", r.PromptTokens, r.CachedTokens, fresh, r.Prefill.Seconds(), rate(fresh, r.Prefill)))
 	c.row("answer", fmt.Sprintf("%d tokens in %.2f s: %s tok/s", r.Tokens, r.Decode.Seconds(), rate(r.Tokens, r.Decode)))
 	c.row("context", fmt.Sprintf("%d of %d tokens, %.0f %%", c.used, room, 100*float64(c.used)/float64(room)))
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -69,7 +68,7 @@ func (c *chatter) generate(ctx context.Context, ids []int32) (said string, err e
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	c.last, c.used = nil, len(ids)
-	var b strings.Builder
+	var raw, shown strings.Builder // as the model wrote it, and without what commands terminals
 	show := c.viewer(len(ids))
 	check := func(e error) {
 		if err == nil && e != nil {
@@ -90,21 +89,22 @@ func (c *chatter) generate(ctx context.Context, ids []int32) (said string, err e
 				cancel()
 			}
 		case <-tick.C:
-			check(show.update(b.String()))
+			check(show.update(shown.String()))
 		case e, more := <-events:
 			if !more {
-				check(show.end(b.String()))
-				return b.String(), err
+				check(show.end(shown.String()))
+				return raw.String(), err
 			}
-			first := b.Len() == 0
+			first := shown.Len() == 0
 			if e.err != nil {
 				check(e.err)
 				continue
 			}
 			c.count(e.token)
-			b.WriteString(e.token.Text)
+			raw.WriteString(e.token.Text)
+			shown.WriteString(clean(e.token.Text))
 			if first {
-				check(show.update(b.String()))
+				check(show.update(shown.String()))
 			}
 		}
 	}
@@ -154,150 +154,4 @@ func (c *chatter) remark() {
 	if c.stats && c.last != nil {
 		c.showSpeed()
 	}
-}
-
-// viewer shows an answer while it grows.
-type viewer interface {
-	update(answer string) error // what there is so far
-	end(answer string) error
-}
-
-func (c *chatter) viewer(promptTokens int) viewer {
-	if c.tty.dumb {
-		return &plainView{out: c.out}
-	}
-	s := c.tty.screen()
-	w := waiting{screen: s, since: time.Now(), tokens: promptTokens}
-	if c.markdown && c.model.Chats() {
-		return &markdownView{screen: s, markdown: newMarkdown(), waiting: w}
-	}
-	return &plainView{out: c.out, waiting: &w}
-}
-
-// waiting shows that the prompt is being read, once that takes a while.
-type waiting struct {
-	screen *screen
-	since  time.Time
-	tokens int
-}
-
-func (w *waiting) update() error {
-	if time.Since(w.since) < patience {
-		return nil
-	}
-	dots := int(time.Since(w.since)/patience) % 4
-	w.screen.paint([]line{{{fmt.Sprintf("reading %d tokens%s", w.tokens, strings.Repeat(".", dots)), faintStyle}}}, true)
-	return w.screen.flush()
-}
-
-func (w *waiting) end() error {
-	w.screen.paint(nil, false)
-	return w.screen.flush()
-}
-
-// plainView writes the answer as it is and leaves it to the terminal to break
-// lines.
-type plainView struct {
-	out     io.Writer
-	waiting *waiting
-	written int
-}
-
-func (v *plainView) update(answer string) error {
-	if v.written == len(answer) {
-		if v.waiting != nil {
-			return v.waiting.update()
-		}
-		return nil
-	}
-	if v.waiting != nil {
-		if err := v.waiting.end(); err != nil {
-			return err
-		}
-		v.waiting = nil
-	}
-	_, err := io.WriteString(v.out, clean(answer[v.written:]))
-	v.written = len(answer)
-	return err
-}
-
-func (v *plainView) end(answer string) error {
-	err := v.update(answer)
-	if v.waiting != nil {
-		return errors.Join(err, v.waiting.end())
-	}
-	if !strings.HasSuffix(answer, "\n") {
-		_, e := io.WriteString(v.out, "\n")
-		err = errors.Join(err, e)
-	}
-	return err
-}
-
-// markdownView shows the answer formatted. Blocks that are complete are
-// written for good, and the one that grows is painted again.
-type markdownView struct {
-	screen   *screen
-	markdown *markdown
-	waiting  waiting
-	length   int // of the answer that is shown
-	done     int // blocks that are written for good
-}
-
-func (v *markdownView) update(answer string) error {
-	if answer == "" {
-		return v.waiting.update()
-	}
-	if len(answer) == v.length {
-		return nil
-	}
-	// The line being written may still turn the block before it into another
-	// (a heading by the dashes below it), so what is complete is found without.
-	whole := answer[:strings.LastIndexByte(answer, '\n')+1]
-	v.show(answer, len(v.render(whole))-1)
-	return v.screen.flush()
-}
-
-func (v *markdownView) render(answer string) []block {
-	width, _ := v.screen.size()
-	return v.markdown.render(clean(answer), width)
-}
-
-// show brings the screen up to date with an answer of which so many blocks are
-// complete.
-func (v *markdownView) show(answer string, complete int) {
-	v.length = len(answer)
-	blocks := v.render(answer)
-	for ; v.done < min(complete, len(blocks)); v.done++ {
-		v.screen.paint(v.spaced(blocks[v.done].lines), false)
-		v.screen.commit()
-	}
-	var open []line
-	settled := true
-	for i, b := range blocks[min(v.done, len(blocks)):] {
-		if i > 0 {
-			open = append(open, line{})
-		}
-		open = append(open, b.lines...)
-		settled = settled && b.settled
-	}
-	if open != nil {
-		v.screen.paint(v.spaced(open), !settled)
-	}
-}
-
-// spaced puts an empty line before every block but the first.
-func (v *markdownView) spaced(lines []line) []line {
-	if v.done == 0 {
-		return lines
-	}
-	return append([]line{{}}, lines...)
-}
-
-func (v *markdownView) end(answer string) error {
-	if answer == "" {
-		return v.waiting.end()
-	}
-	v.show(answer, len(v.render(answer)))
-	v.screen.commit()
-	return v.screen.flush()
 }

@@ -1,6 +1,7 @@
 package terminal
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 
@@ -15,6 +16,7 @@ import (
 
 // block is a top-level piece of a document: a paragraph, a list, a table.
 type block struct {
+	start int // of its first line in the source; 0 if unknown
 	lines []line
 	// settled: what is shown of the block doesn't change when it grows, but
 	// for its last lines. A table's columns get wider with every row.
@@ -44,10 +46,27 @@ func (m *markdown) render(source string, width int) []block {
 	for n := doc.FirstChild(); n != nil; n = n.NextSibling() {
 		_, table := n.(*extast.Table)
 		if lines := m.block(n, m.width); len(lines) > 0 {
-			blocks = append(blocks, block{lines, !table})
+			blocks = append(blocks, block{m.start(n), lines, !table})
 		}
 	}
 	return blocks
+}
+
+// start is where a block's first line starts. A table that was split off a
+// paragraph has the paragraph's position, so its first cell's is taken.
+func (m *markdown) start(n ast.Node) int {
+	at := n.Pos()
+	if _, ok := n.(*extast.Table); ok {
+		at = 0
+		_ = ast.Walk(n, func(n ast.Node, _ bool) (ast.WalkStatus, error) { // the error is its function's
+			if t, ok := n.(*ast.Text); ok {
+				at = t.Segment.Start
+				return ast.WalkStop, nil
+			}
+			return ast.WalkContinue, nil
+		})
+	}
+	return bytes.LastIndexByte(m.source[:min(max(at, 0), len(m.source))], '\n') + 1
 }
 
 var (

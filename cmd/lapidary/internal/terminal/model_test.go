@@ -72,24 +72,24 @@ func (s *scripted) reply() (reply string, delay time.Duration) {
 	if s.last[0].Role == chat.System {
 		system = s.last[0].Content + ": "
 	}
-	switch {
-	case message == "sheet":
+	switch message {
+	case "sheet":
 		return sheet, 0
-	case message == "slow":
+	case "slow":
 		return strings.Repeat("tick ", 10000), 2 * time.Millisecond
-	case message == "long":
+	case "long":
 		return strings.TrimSpace(strings.Repeat("word ", 60)), 0
-	case message == "list":
+	case "list":
 		var b strings.Builder
 		for i := range 40 {
 			fmt.Fprintf(&b, "- item %d\n", i)
 		}
 		return b.String(), 100 * time.Microsecond
-	case message == "escape":
+	case "escape":
 		return "\x1b]0;owned\a\x1b[2Jsafe", 0
-	case message == "nothing":
+	case "nothing":
 		return "", 0
-	case message == "full":
+	case "full":
 		return strings.Repeat("word ", 330), 0
 	}
 	return fmt.Sprintf("%s%d messages, the last: %s", system, len(s.last), strings.ReplaceAll(message, "\n", "/")), 0

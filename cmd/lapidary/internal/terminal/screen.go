@@ -65,7 +65,9 @@ func (s *screen) paint(lines []line, clip bool) {
 	s.shown, s.width = slices.Clone(lines), width
 }
 
-// same is the number of lines at the top that needn't be painted again.
+// same is the number of lines at the top that needn't be painted again. None
+// is when the width changed: a terminal that doesn't break lines anew may have
+// cut them off.
 func (s *screen) same(lines []line, width int) int {
 	if width != s.width {
 		return 0
@@ -144,12 +146,9 @@ func tail(lines []line, width, rows int) []line {
 func (s *screen) commit() {
 	if len(s.shown) > 0 {
 		s.buf.WriteString("\r\n")
-		s.shown = nil
+		s.shown, s.cursor = nil, nil
 	}
 }
-
-// skip leaves a row empty.
-func (s *screen) skip() { s.buf.WriteString("\r\n") }
 
 // flush sends what was painted since the last flush in one write, so that the
 // terminal doesn't show a state in between.

@@ -50,10 +50,8 @@ func (s store) path(name string) string { return filepath.Join(s.dir, name+".jso
 
 // checkName keeps names to what is a file name everywhere and no path.
 func checkName(name string) error {
-	const more = "-_."
-	bad := func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune(more, r))
-	}
+	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
+	bad := func(r rune) bool { return !strings.ContainsRune(allowed, r) }
 	switch {
 	case name == "" || len(name) > 64:
 		return errors.New("a session name has 1 to 64 characters")

@@ -73,7 +73,7 @@ func Run(ctx context.Context, m Model, o Options) error {
 	c := &chatter{
 		model: m, tty: t, out: t.out,
 		store:    store{filepath.Join(o.Home, "sessions")},
-		settings: settings{params: o.Params, system: o.System, markdown: o.Markdown && !t.dumb, stats: o.Stats},
+		settings: settings{params: o.Params, system: o.System, markdown: o.Markdown && !t.dumb && m.Chats(), stats: o.Stats},
 	}
 	if t.dumb {
 		ctx = context.WithoutCancel(ctx)

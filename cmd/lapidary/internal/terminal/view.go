@@ -1,0 +1,191 @@
+package terminal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// viewer shows an answer while it grows. The answer is clean.
+type viewer interface {
+	update(answer string) error // what there is so far
+	end(answer string) error
+}
+
+func (c *chatter) viewer(promptTokens int) viewer {
+	if c.tty.dumb {
+		return &rawView{out: c.out}
+	}
+	s := c.tty.screen()
+	w := waiting{screen: s, since: time.Now(), tokens: promptTokens}
+	if c.markdown {
+		return &markdownView{screen: s, markdown: newMarkdown(), waiting: w}
+	}
+	return &plainView{screen: s, waiting: w}
+}
+
+// waiting shows that the prompt is being read, once that takes a while.
+type waiting struct {
+	screen *screen
+	since  time.Time
+	tokens int
+}
+
+func (w *waiting) update() error {
+	if time.Since(w.since) < patience {
+		return nil
+	}
+	dots := int(time.Since(w.since)/patience) % 4
+	w.screen.paint([]line{{{fmt.Sprintf("reading %d tokens%s", w.tokens, strings.Repeat(".", dots)), faintStyle}}}, true)
+	return w.screen.flush()
+}
+
+func (w *waiting) end() error {
+	w.screen.paint(nil, false)
+	return w.screen.flush()
+}
+
+// rawView writes the answer as it comes.
+type rawView struct {
+	out     io.Writer
+	written int
+}
+
+func (v *rawView) update(answer string) error {
+	_, err := io.WriteString(v.out, answer[v.written:])
+	v.written = len(answer)
+	return err
+}
+
+func (v *rawView) end(answer string) error {
+	err := v.update(answer)
+	if answer != "" && !strings.HasSuffix(answer, "\n") {
+		_, e := io.WriteString(v.out, "\n")
+		err = errors.Join(err, e)
+	}
+	return err
+}
+
+// plainView shows the answer as it is, its lines broken between words.
+type plainView struct {
+	screen  *screen
+	waiting waiting
+	from    int // of the line that grows; those before it are written for good
+	length  int // of the answer that is shown
+}
+
+func (v *plainView) update(answer string) error {
+	if answer == "" {
+		return v.waiting.update()
+	}
+	if len(answer) == v.length {
+		return nil
+	}
+	if v.length == 0 {
+		v.screen.paint(nil, false) // the wait is over, though spaces show nothing
+	}
+	v.length = len(answer)
+	width, _ := v.screen.size()
+	for {
+		l, _, whole := strings.Cut(answer[v.from:], "\n")
+		if !whole && l == "" {
+			return v.screen.flush()
+		}
+		v.screen.paint(wrap([]span{{text: l}}, width), false)
+		if !whole {
+			return v.screen.flush()
+		}
+		v.screen.commit()
+		v.from += len(l) + 1
+	}
+}
+
+func (v *plainView) end(answer string) error {
+	if answer == "" {
+		return v.waiting.end()
+	}
+	err := v.update(answer)
+	v.screen.commit()
+	return errors.Join(err, v.screen.flush())
+}
+
+// markdownView shows the answer formatted. Blocks that are complete are
+// written for good, and the one that grows is painted again.
+type markdownView struct {
+	screen   *screen
+	markdown *markdown
+	waiting  waiting
+	from     int  // of the block that grows
+	whole    int  // of the answer that was looked through for complete blocks
+	spaced   bool // a block was written, so the next one has an empty line before it
+	length   int  // of the answer that is shown
+}
+
+func (v *markdownView) update(answer string) error {
+	if answer == "" {
+		return v.waiting.update()
+	}
+	if len(answer) == v.length {
+		return nil
+	}
+	if v.length == 0 {
+		v.screen.paint(nil, false) // the wait is over, though spaces show nothing
+	}
+	v.length = len(answer)
+	width, _ := v.screen.size()
+	// The line being written may still turn the block before it into another
+	// (a heading by the dashes below it), so what is complete is found without.
+	if whole := strings.LastIndexByte(answer, '\n') + 1; whole > v.whole {
+		v.whole = whole
+		blocks := v.markdown.render(answer[v.from:whole], width)
+		if last := len(blocks) - 1; last > 0 && blocks[last].start > 0 {
+			v.finish(blocks[:last])
+			v.from += blocks[last].start
+		}
+	}
+	v.paint(v.markdown.render(answer[v.from:], width))
+	return v.screen.flush()
+}
+
+// finish writes blocks for good.
+func (v *markdownView) finish(blocks []block) {
+	for _, b := range blocks {
+		v.screen.paint(v.space(b.lines), false)
+		v.screen.commit()
+		v.spaced = true
+	}
+}
+
+// paint shows the block that grows, and any that may have begun after it.
+func (v *markdownView) paint(blocks []block) {
+	var open []line
+	settled := true
+	for i, b := range blocks {
+		if i > 0 {
+			open = append(open, line{})
+		}
+		open = append(open, b.lines...)
+		settled = settled && b.settled
+	}
+	if open != nil {
+		v.screen.paint(v.space(open), !settled)
+	}
+}
+
+func (v *markdownView) space(lines []line) []line {
+	if !v.spaced {
+		return lines
+	}
+	return append([]line{{}}, lines...)
+}
+
+func (v *markdownView) end(answer string) error {
+	if answer == "" {
+		return v.waiting.end()
+	}
+	width, _ := v.screen.size()
+	v.finish(v.markdown.render(answer[v.from:], width))
+	return v.screen.flush()
+}
