@@ -16,10 +16,10 @@ func (c *chatter) cmdHelp(context.Context, string) error {
 	}
 	c.println(line{})
 	c.row(`""" … """`, "a message of several lines")
-	c.row("Alt-Enter, Ctrl-J", `a new line in the message; so does a \ at its end`)
+	c.row("Alt-Enter, Ctrl-J", `a new line in the message; so are Shift-Enter in some terminals and a \ at the end`)
 	c.row("Ctrl-C", "stops the answer, or empties the line")
 	c.row("Ctrl-R, Up", "find and repeat what was typed before")
-	c.row("Ctrl-X Ctrl-E", "write the message in $EDITOR")
+	c.row("Tab", "completes commands, settings and names of conversations")
 	return nil
 }
 

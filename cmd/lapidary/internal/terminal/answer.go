@@ -148,6 +148,8 @@ func (c *chatter) remark() {
 		c.note("The answer is cut: the context of %d tokens is full. /undo makes room, /clear starts anew.", room)
 	case c.used*10 >= room*9:
 		c.note("The context is nearly full: %d of %d tokens. /undo makes room, /clear starts anew.", c.used, room)
+	case r != nil && r.Reason == generate.Length && !c.model.Chats():
+		c.note("Cut at %d tokens: /more goes on.", r.Tokens)
 	case r != nil && r.Reason == generate.Length:
 		c.note("The answer is cut at %d tokens: /set max_tokens 0 sets no limit.", r.Tokens)
 	}

@@ -13,6 +13,10 @@ import (
 // grown to twice as many.
 const historyLimit = 1000
 
+// An input longer than this isn't kept: it was pasted, and a thousand of them
+// would be read at every start.
+const historyEntry = 16 << 10
+
 // history is what was typed, oldest first: a file with one JSON string a line,
 // so that an input of several lines is one entry. Lines that aren't one are
 // passed over, which is all that a damaged file costs.
@@ -57,10 +61,11 @@ func historyLine(s string) []byte {
 }
 
 // add appends an entry to the file as well, so that nothing is lost when the
-// program is killed. What repeats the entry before it is left out.
+// program is killed. What repeats the entry before it is left
+// out, and so is what is very long.
 func (h *history) add(s string) error {
 	s = strings.TrimSpace(s)
-	if s == "" || (len(h.entries) > 0 && h.entries[len(h.entries)-1] == s) {
+	if s == "" || len(s) > historyEntry || (len(h.entries) > 0 && h.entries[len(h.entries)-1] == s) {
 		return nil
 	}
 	h.entries = append(h.entries, s)

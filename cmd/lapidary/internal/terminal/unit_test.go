@@ -257,7 +257,7 @@ func TestHistoryFile(t *testing.T) {
 	if err != nil || h.Len() != 0 {
 		t.Fatal(h.entries, err)
 	}
-	for _, s := range []string{"one", "two\nlines", "two\nlines", "  ", "three\t\"ü\""} {
+	for _, s := range []string{"one", "two\nlines", "two\nlines", "  ", strings.Repeat("x", historyEntry+1), "three\t\"ü\""} {
 		if err := h.add(s); err != nil {
 			t.Fatal(err)
 		}
