@@ -90,6 +90,10 @@ type trait struct {
 	localBase float64 // rotary base of local layers; 0: the global one
 	attCap    float64 // soft caps where the file names none
 	finalCap  float64
+	window    int // where a GGUF file names none, as the first ones of Gemma 2
+	// queryScalar is the square of the inverse score scale where a config.json
+	// names none; 0 is the head size.
+	queryScalar float64
 	// wide is the layer count of the one size whose score scale comes from
 	// width/heads and not from the head size (27B), for GGUF, which has no key
 	// for it.
@@ -98,8 +102,8 @@ type trait struct {
 
 var traits = map[string]trait{
 	"gemma":  {pattern: 1},
-	"gemma2": {pattern: 2, postNorms: true, attCap: 50, finalCap: 30, wide: 46},
-	"gemma3": {pattern: 6, qkNorm: true, postNorms: true, localBase: 10000, wide: 62},
+	"gemma2": {pattern: 2, postNorms: true, attCap: 50, finalCap: 30, window: 4096, queryScalar: 256, wide: 46},
+	"gemma3": {pattern: 6, qkNorm: true, postNorms: true, localBase: 10000, queryScalar: 256, wide: 62},
 }
 
 // pattern marks every n-th of the layers as global.

@@ -21,7 +21,7 @@ func fromMetadata(m *checkpoint.Metadata) (settings, error) {
 		family: family,
 		width:  r.size("embedding_length"), context: r.size("context_length"), layers: r.size("block_count"),
 		feed: r.size("feed_forward_length"), heads: r.size("attention.head_count"), kvHeads: r.size("attention.head_count_kv"),
-		headSize: r.sizeOr("attention.key_length", 256), window: r.sizeOr("attention.sliding_window", 0),
+		headSize: r.sizeOr("attention.key_length", 256), window: r.sizeOr("attention.sliding_window", t.window),
 		eps:          r.number("attention.layer_norm_rms_epsilon", 1e-6),
 		attentionCap: r.number("attn_logit_softcapping", t.attCap), finalCap: r.number("final_logit_softcapping", t.finalCap),
 		qkNorm: t.qkNorm, postNorms: t.postNorms,

@@ -13,9 +13,6 @@ import (
 // (rope_parameters, layer_types) and what was published (rope_theta,
 // sliding_window_pattern).
 type hfConfig struct {
-	ModelType  string          `json:"model_type"`
-	TextConfig json.RawMessage `json:"text_config"`
-
 	Width    int  `json:"hidden_size"`
 	Vocab    int  `json:"vocab_size"`
 	Context  int  `json:"max_position_embeddings"`
@@ -67,34 +64,38 @@ func fromJSON(data []byte) (settings, error) {
 	if len(data) == 0 {
 		return settings{}, errors.New("no config.json beside the weights: it says what architecture they are")
 	}
-	var h hfConfig
-	if err := json.Unmarshal(data, &h); err != nil {
+	var outer struct {
+		ModelType  string          `json:"model_type"`
+		TextConfig json.RawMessage `json:"text_config"`
+	}
+	if err := json.Unmarshal(data, &outer); err != nil {
 		return settings{}, fmt.Errorf("config.json: %w", err)
 	}
-	if len(h.TextConfig) > 0 {
-		kind := h.ModelType
-		h = published
-		if err := json.Unmarshal(h.nested(data), &h); err != nil {
-			return settings{}, fmt.Errorf("config.json: text_config: %w", err)
-		}
-		h.ModelType = kind
-	}
-	family, ok := jsonFamilies[h.ModelType]
+	family, ok := jsonFamilies[outer.ModelType]
 	if !ok {
-		return settings{}, fmt.Errorf("config.json: model_type %q is not a Gemma text model this version runs (gemma, gemma2, gemma3_text)", h.ModelType)
+		return settings{}, fmt.Errorf("config.json: model_type %q is not a Gemma text model this version runs (gemma, gemma2, gemma3_text)", outer.ModelType)
+	}
+	var h hfConfig
+	where := "config.json"
+	if len(outer.TextConfig) > 0 {
+		h, data, where = published, outer.TextConfig, "config.json: text_config"
+	}
+	h.presume(traits[family])
+	if err := json.Unmarshal(data, &h); err != nil {
+		return settings{}, fmt.Errorf("%s: %w", where, err)
 	}
 	return h.settings(family)
 }
 
-// nested is the text_config of a multimodal config.json.
-func (h *hfConfig) nested(data []byte) []byte {
-	var outer struct {
-		Text json.RawMessage `json:"text_config"`
+// presume sets what transformers takes for granted where a config.json has no
+// such key, and not where it says null.
+func (h *hfConfig) presume(t trait) {
+	attention, final := t.attCap, t.finalCap
+	h.AttCap, h.FinalCap = &attention, &final
+	if t.queryScalar != 0 {
+		scalar := t.queryScalar
+		h.QueryScalar = &scalar
 	}
-	if json.Unmarshal(data, &outer) != nil {
-		return nil // it parsed a moment ago
-	}
-	return outer.Text
 }
 
 func (h *hfConfig) settings(family string) (settings, error) {
@@ -185,8 +186,11 @@ func (h *hfConfig) ropes(t trait) (global, local engine.Rope, err error) {
 		Full    *hfRope `json:"full_attention"`
 		Sliding *hfRope `json:"sliding_attention"`
 	}{}
-	if len(h.RopeParams) > 0 {
-		if err := errors.Join(json.Unmarshal(h.RopeParams, &flat), json.Unmarshal(h.RopeParams, &byKind)); err != nil {
+	for _, form := range []any{&flat, &byKind} {
+		if len(h.RopeParams) == 0 {
+			break
+		}
+		if err := json.Unmarshal(h.RopeParams, form); err != nil {
 			return global, local, fmt.Errorf("config.json: rope_parameters: %w", err)
 		}
 	}
