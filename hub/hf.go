@@ -139,12 +139,6 @@ func (r *repo) pull(ctx context.Context, j *job) (manifest, error) {
 			return m, fmt.Errorf("%s changed while it was being pulled; pull it again", r.id)
 		}
 		commit = got.commit
-		if name == main {
-			if err := j.promised(got.sum); err != nil {
-				return m, fmt.Errorf("%s: %w", name, err)
-			}
-		}
-		m.Owned = append(m.Owned, got.owned...)
 		if isLicence(name) {
 			m.Licence.Files = append(m.Licence.Files, got.path)
 		}
@@ -153,6 +147,7 @@ func (r *repo) pull(ctx context.Context, j *job) (manifest, error) {
 		return m, err
 	}
 	m.Weights = filepath.Join(c.snapshot(commit), filepath.FromSlash(main))
+	m.Owned = readClaims(j.dir)
 	return m, nil
 }
 

@@ -240,3 +240,36 @@ func TestHFRefusesHostileServers(t *testing.T) {
 		mustFail(t, err, nil, "no Hugging Face source")
 	}
 }
+
+// What a pull puts into the cache goes with the model, even when the pull
+// stopped half-way, or was taken up again after that.
+func TestHFInterruptedPullIsRemovedWhole(t *testing.T) {
+	s := testStore(t)
+	h := testHF(t)
+	repo := folderRepo()
+	h.Put("org/tiny", repo)
+	first := hubtest.BulkPath(repo.Large["model-00001-of-00002.safetensors"])
+	stop := func() {
+		h.Bulk.Put(first, nil)
+		if _, err := s.Pull(t.Context(), "hf:org/tiny", nil); err == nil {
+			t.Fatal("the pull of a file that is gone succeeded")
+		}
+		h.Bulk.Put(first, repo.Large["model-00001-of-00002.safetensors"])
+	}
+	for _, resume := range []bool{false, true} {
+		stop()
+		blobs := tree(filepath.Join(os.Getenv("HF_HOME"), "hub", "models--org--tiny", "blobs"))
+		if len(blobs) < 3 {
+			t.Fatalf("nothing was pulled before the stop: %v", blobs)
+		}
+		if resume {
+			mustPull(t, s, "hf:org/tiny", nil)
+		}
+		if _, err := s.Remove(t.Context(), "hf:org/tiny"); err != nil {
+			t.Fatal(err)
+		}
+		if left := append(tree(s.Root()), tree(os.Getenv("HF_HOME"))...); len(left) > 0 {
+			t.Errorf("resumed %v: left behind: %v", resume, left)
+		}
+	}
+}

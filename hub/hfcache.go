@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -174,11 +175,34 @@ func completeShards(dir, first string) bool {
 	return err == nil && fmt.Sprintf("%05d", len(found)) == m[3]
 }
 
+// unfinishedBlob ends the names of blobs that are on their way. The library's
+// own end in ".incomplete", and programs that clean the cache know that.
+const unfinishedBlob = ".lapidary.incomplete"
+
+// claimsName is a file in a pull's folder with the blobs that it adds to the
+// cache. It is written before they are, so that rm finds them even when the
+// pull was killed.
+const claimsName = "claims.json"
+
+func readClaims(dir string) (blobs []string) {
+	b, err := readSmall(filepath.Join(dir, claimsName), maxManifest)
+	if err != nil || json.Unmarshal(b, &blobs) != nil {
+		return nil
+	}
+	return blobs
+}
+
+func claim(dir, blob string) error {
+	claims := readClaims(dir)
+	if slices.Contains(claims, blob) {
+		return nil
+	}
+	return writeJSON(filepath.Join(dir, claimsName), append(claims, blob))
+}
+
 // brought is a file that is now in the cache.
 type brought struct {
 	path, commit string
-	sum          string   // SHA-256, "" for small files
-	owned        []string // the blob, when it was not there before
 }
 
 // bring downloads one file into the cache, or finds it there.
@@ -188,8 +212,10 @@ func (r *repo) bring(ctx context.Context, j *job, c repoCache, name string) (bro
 		return brought{}, err
 	}
 	b := brought{path: filepath.Join(c.snapshot(f.commit), filepath.FromSlash(name)), commit: f.commit}
-	if len(f.etag) == 64 {
-		b.sum = f.etag
+	if name == r.file {
+		if err := j.promised(f.etag); err != nil {
+			return b, fmt.Errorf("%s: %w", name, err)
+		}
 	}
 	blob := c.path("blobs", f.etag)
 	unlock, err := c.lock(ctx, j, f.etag)
@@ -199,19 +225,21 @@ func (r *repo) bring(ctx context.Context, j *job, c repoCache, name string) (bro
 	defer unlock()
 	fi, err := os.Stat(blob)
 	here := err == nil && (f.size < 0 || fi.Size() == f.size)
+	if !here {
+		if err := claim(j.dir, blob); err != nil {
+			return b, err
+		}
+	}
 	if j.fresh || !here {
 		if err := r.download(ctx, j, name, blob, f); err != nil {
 			return b, err
 		}
 	}
-	if !here {
-		b.owned = []string{blob}
-	}
 	return b, point(blob, b.path)
 }
 
 func (r *repo) download(ctx context.Context, j *job, name, blob string, f remoteFile) error {
-	it := item{dest: blob, partial: blob + ".lapidary.incomplete", label: name, size: f.size, addressed: true}
+	it := item{dest: blob, partial: blob + unfinishedBlob, label: name, size: f.size, addressed: true}
 	switch len(f.etag) {
 	case 64:
 		it.digest = digest{"sha256", f.etag}

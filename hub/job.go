@@ -151,7 +151,7 @@ func (j *job) plain(err error, it item, p *partial) error {
 	resumed := p != nil && p.resumed
 	switch {
 	case noSpace(err):
-		err = fmt.Errorf("%w: writing %s failed with %s free; make room, or set LAPIDARY_HOME to a larger disk",
+		err = fmt.Errorf("%w: writing %s failed with %s free; "+roomAdvice,
 			ErrNoSpace, it.label, HumanSize(max(0, freeSpace(filepath.Dir(it.dest)))))
 		fallthrough
 	case errors.Is(err, ErrNoSpace):

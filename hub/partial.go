@@ -207,6 +207,9 @@ func (p *partial) forgetState() {
 	}
 }
 
+// roomAdvice ends the messages of full disks.
+const roomAdvice = "make room there, or keep models on a larger disk: LAPIDARY_HOME, and HF_HOME for those of Hugging Face"
+
 // needSpace fails when dir has no room for n more bytes. A margin of 16 MiB
 // keeps the system's own files going.
 func needSpace(dir string, n int64) error {
@@ -214,7 +217,7 @@ func needSpace(dir string, n int64) error {
 	if free < 0 || n <= 0 || free >= n+16<<20 {
 		return nil
 	}
-	return fmt.Errorf("%w: %s needs %s more and has %s free; make room, or set LAPIDARY_HOME to a larger disk",
+	return fmt.Errorf("%w: %s needs %s more and has %s free; "+roomAdvice,
 		ErrNoSpace, dir, HumanSize(n), HumanSize(free))
 }
 

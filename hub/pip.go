@@ -55,7 +55,7 @@ func (s *Store) pip(ctx context.Context, dir, spec string, at func(int64)) error
 			continue
 		}
 		if bytes.Contains(out, []byte("No space left on device")) {
-			return fmt.Errorf("%w: pip could not download %s to %s; make room, or set LAPIDARY_HOME to a larger disk", ErrNoSpace, spec, dir)
+			return fmt.Errorf("%w: pip could not download %s to %s; "+roomAdvice, ErrNoSpace, spec, dir)
 		}
 		return fmt.Errorf("pip could not download %s: %s", spec, pipReason(out, err))
 	}

@@ -147,3 +147,22 @@ func TestRemoveRefusesWhileAnotherProcessPulls(t *testing.T) {
 	release()
 	first.succeed(t)
 }
+
+func TestGoroutinesPullOnce(t *testing.T) {
+	s := testStore(t)
+	o := testOllama(t)
+	data := hubtest.GGUF(1<<20, 14)
+	o.Put("library/tiny", "latest", []hubtest.Layer{{Kind: "model", Data: data}})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			if _, err := s.Pull(t.Context(), "ollama:tiny", nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if sent := o.Files.Sent(o.BlobPath("library/tiny", data)); sent != 1<<20 {
+		t.Errorf("%d bytes sent", sent)
+	}
+}

@@ -107,7 +107,7 @@ func (s *Store) pullOne(ctx context.Context, ref reference, src source, progress
 	work := workDir(dir, src.String())
 	if err := os.MkdirAll(work, 0o755); err != nil {
 		if noSpace(err) {
-			err = fmt.Errorf("%w: %s cannot be made; make room, or set LAPIDARY_HOME to a larger disk", ErrNoSpace, work)
+			err = fmt.Errorf("%w: %s cannot be made; "+roomAdvice, ErrNoSpace, work)
 		}
 		return err
 	}
@@ -118,9 +118,10 @@ func (s *Store) pullOne(ctx context.Context, ref reference, src source, progress
 		err = install(work, dir, m)
 	}
 	if noSpace(err) {
-		err = fmt.Errorf("%w in %s; make room, or set LAPIDARY_HOME to a larger disk", ErrNoSpace, dir)
+		err = fmt.Errorf("%w in %s; "+roomAdvice, ErrNoSpace, dir)
 	}
-	if errors.Is(err, ErrNoSpace) || errors.Is(err, ErrChecksum) || err != nil && isEmptyDir(work) {
+	if errors.Is(err, ErrNoSpace) || errors.Is(err, ErrChecksum) || err != nil && nothingKept(work) {
+		s.removeOwned(work)
 		_ = os.RemoveAll(work)
 		removeEmpty(filepath.Dir(dir), s.root)
 	}
@@ -214,9 +215,15 @@ func prune(work string, m manifest) error {
 
 const noticeName = "LICENCE.txt"
 
-func isEmptyDir(dir string) bool {
-	entries, err := os.ReadDir(dir)
-	return err == nil && len(entries) == 0
+// nothingKept says whether a failed pull left nothing to go on with.
+func nothingKept(work string) bool {
+	for _, blob := range readClaims(work) {
+		if exists(blob) || exists(blob+unfinishedBlob) {
+			return false
+		}
+	}
+	entries, err := os.ReadDir(work)
+	return err == nil && (len(entries) == 0 || len(entries) == 1 && entries[0].Name() == claimsName)
 }
 
 // removeEmpty removes dir and the folders above it, up to root, while they

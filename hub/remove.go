@@ -45,8 +45,8 @@ func (s *Store) remove(ctx context.Context, ref reference) (freed int64, err err
 	if !exists(dir) && len(leftovers) == 0 {
 		return 0, s.nothingToRemove(ctx, ref)
 	}
-	freed = s.removeOwned(dir)
 	for _, d := range append(leftovers, dir) {
+		freed += s.removeOwned(d)
 		freed += freeable(d)
 		if err := os.RemoveAll(d); err != nil {
 			return 0, fmt.Errorf("remove %s: %w; end the programs that use it", ref.text, err)
@@ -83,27 +83,33 @@ func freeable(dir string) int64 {
 	return n
 }
 
-// removeOwned deletes what the model's pull put into another program's cache,
-// unless another model of the store lies in the same part of it.
+// removeOwned deletes what the pull of the model in dir, whole or not, put
+// into another program's cache, unless another model of the store lies in the
+// same part of it.
 func (s *Store) removeOwned(dir string) (freed int64) {
-	m, err := readManifest(dir)
-	if err != nil || len(m.Owned) == 0 {
+	owned := readClaims(dir)
+	if m, err := readManifest(dir); err == nil {
+		owned = append(owned, m.Owned...)
+	}
+	if len(owned) == 0 {
 		return 0
 	}
-	part := filepath.Dir(filepath.Dir(m.Owned[0])) // models--ORG--NAME
+	part := filepath.Dir(filepath.Dir(owned[0])) // models--ORG--NAME
 	others, _ := s.List()
 	for _, l := range others {
 		if l.Dir != dir && strings.HasPrefix(l.Path, part+string(filepath.Separator)) {
 			return 0
 		}
 	}
-	for _, blob := range m.Owned {
+	for _, blob := range owned {
 		if filepath.Dir(filepath.Dir(blob)) != part || filepath.Base(filepath.Dir(blob)) != "blobs" {
 			continue // not a path that pull writes
 		}
-		n := freeable(blob)
-		if os.Remove(blob) == nil {
-			freed += n
+		for _, file := range []string{blob, blob + unfinishedBlob} {
+			n := freeable(file)
+			if os.Remove(file) == nil {
+				freed += n
+			}
 		}
 	}
 	dropDangling(part)
