@@ -11,8 +11,6 @@ type Set struct {
 	NR, MR int
 	// DigitBits is the b of the activations' digits.
 	DigitBits uint
-	// Signed panels hold code−128 as int8 where codes use all eight bits.
-	Signed bool
 
 	// Quantize turns n blocks of 32 floats into digits. Each dword of four
 	// high digits goes digitStep bytes after the one before, the low digits
