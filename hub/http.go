@@ -85,11 +85,25 @@ func plainURLError(err error) error {
 	if !errors.As(err, &ue) {
 		return err
 	}
-	if u, perr := url.Parse(ue.URL); perr == nil {
-		return fmt.Errorf("%s: %w", u.Host, ue.Err)
+	var dns *net.DNSError
+	if errors.As(err, &dns) && dns.IsNotFound {
+		return &unreachable{fmt.Errorf("no such host %s", dns.Name)}
 	}
-	return ue.Err
+	var op *net.OpError
+	u, perr := url.Parse(ue.URL)
+	switch {
+	case perr != nil:
+		return ue.Err
+	case errors.As(err, &op) && op.Op == "dial":
+		return &unreachable{fmt.Errorf("%s cannot be reached: %w", u.Host, op.Err)}
+	}
+	return fmt.Errorf("%s: %w", u.Host, ue.Err)
 }
+
+// unreachable marks failures that lie between here and the server.
+type unreachable struct{ error }
+
+func (u *unreachable) Unwrap() error { return u.error }
 
 // checkURL takes https, and plain http only from this very machine or where
 // the user asked for it.

@@ -98,7 +98,15 @@ type pullError struct {
 	errs   error
 }
 
-func (e *pullError) Error() string { return "pull " + e.name + ": " + strings.Join(e.failed, "; ") }
+func (e *pullError) Error() string {
+	s := "pull " + e.name + ": " + strings.Join(e.failed, "; ")
+	var away *unreachable
+	if errors.As(e.errs, &away) {
+		s += "; check the network, or name a proxy with HTTPS_PROXY"
+	}
+	return s
+}
+
 func (e *pullError) Unwrap() error { return e.errs }
 
 // pullOne brings the model from one source and puts it into the store.

@@ -198,3 +198,17 @@ func TestRedirects(t *testing.T) {
 	_, err = s.Pull(t.Context(), loop.URL+"/m.gguf", nil)
 	mustFail(t, err, nil, "redirects")
 }
+
+func TestUnreachableServers(t *testing.T) {
+	s := testStore(t)
+	gone := httptest.NewServer(hubtest.NewFiles())
+	gone.Close()
+	_, err := s.Pull(t.Context(), gone.URL+"/m.gguf", nil)
+	mustFail(t, err, nil, "cannot be reached", "refused", "HTTPS_PROXY")
+	// The name is reserved for names that do not exist (RFC 2606).
+	_, err = s.Pull(t.Context(), "https://models.invalid/m.gguf?key=secret", nil)
+	mustFail(t, err, nil, "models.invalid", "HTTPS_PROXY")
+	if strings.Contains(strings.ReplaceAll(err.Error(), "pull https://models.invalid/m.gguf?key=secret", ""), "secret") {
+		t.Errorf("%v: repeats what may be a secret", err)
+	}
+}
