@@ -39,10 +39,8 @@ func NewSampler(p Params, vocab int, prompt []int32) (*Sampler, error) {
 	if err := p.Check(); err != nil {
 		return nil, err
 	}
-	for _, id := range prompt {
-		if id < 0 || int(id) >= vocab {
-			return nil, fmt.Errorf("prompt token %d %w: the vocabulary has %d", id, ErrParams, vocab)
-		}
+	if err := checkTokens(prompt, vocab); err != nil {
+		return nil, err
 	}
 	s := &Sampler{temperature: float64(p.Temperature), topP: float64(p.TopP), minP: float64(p.MinP), topK: p.TopK}
 	if s.topK >= vocab {
@@ -63,6 +61,16 @@ func NewSampler(p Params, vocab int, prompt []int32) (*Sampler, error) {
 	}
 	s.penalties = newPenalties(&p, vocab, prompt)
 	return s, nil
+}
+
+// checkTokens refuses what is no token.
+func checkTokens(ids []int32, vocab int) error {
+	for i, id := range ids {
+		if id < 0 || int(id) >= vocab {
+			return fmt.Errorf("token %d at place %d %w: the vocabulary has %d tokens", id, i, ErrParams, vocab)
+		}
+	}
+	return nil
 }
 
 // Seed is the seed in use, given or drawn.

@@ -130,7 +130,7 @@ func TestSamplerProperty(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		const n = 3000
+		const n = 1200
 		want, got := naive(logits, p, nil, nil), frequencies(t, s, logits, n)
 		for i := range want {
 			// Each interval of the draw holds n·p points, give or take one at

@@ -26,6 +26,9 @@ func Score(ctx context.Context, m Scorer, v Vocabulary, ids []int32, n int) ([]T
 	if len(ids) > config.Context {
 		return nil, fmt.Errorf("%d tokens to score, %w of %d: score a shorter text", len(ids), ErrContext, config.Context)
 	}
+	if err := checkTokens(ids, config.Vocab); err != nil {
+		return nil, err
+	}
 	tokens := make([]Token, 0, max(0, len(ids)-1))
 	probs := logProbs{n: n}
 	text := func(id int32) string { return Text(v.Bytes(id)) }
@@ -88,6 +91,9 @@ func Perplexity(ctx context.Context, m Scorer, ids []int32, size int, bos int32,
 	}
 	if len(ids) < 2*size {
 		return PerplexityResult{}, fmt.Errorf("the text has %d tokens and a context of %d needs at least %d: give a longer text or a smaller context", len(ids), size, 2*size)
+	}
+	if err := checkTokens(ids, m.Config().Vocab); err != nil {
+		return PerplexityResult{}, err
 	}
 	var (
 		r             PerplexityResult

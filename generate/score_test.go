@@ -50,6 +50,11 @@ func TestScore(t *testing.T) {
 	if _, err := Score(t.Context(), f, f.tok, slices.Repeat(ids("a"), 2*gemma.MaxRows+1), 0); !errors.Is(err, ErrContext) {
 		t.Errorf("too many tokens: %v, want ErrContext", err)
 	}
+	for _, bad := range [][]int32{{2, 99999}, {2, -1}, {99999, 2}} {
+		if _, err := Score(t.Context(), f, f.tok, bad, 0); !errors.Is(err, ErrParams) {
+			t.Errorf("tokens %d: %v, want ErrParams", bad, err)
+		}
+	}
 	for _, n := range []int{-1, 1 << 20} {
 		if _, err := Score(t.Context(), f, f.tok, text, n); !errors.Is(err, ErrParams) {
 			t.Errorf("%d alternatives: %v, want ErrParams", n, err)
@@ -80,6 +85,9 @@ func TestPerplexity(t *testing.T) {
 	}
 	if _, err := Perplexity(t.Context(), f, text[:15], 8, 2, nil); err == nil {
 		t.Error("a text of less than two chunks was accepted")
+	}
+	if _, err := Perplexity(t.Context(), f, append(slices.Clone(text), -1), 8, 2, nil); !errors.Is(err, ErrParams) {
+		t.Errorf("a token that is none: %v, want ErrParams", err)
 	}
 	for _, n := range []int{-1, 0, 3, 101} {
 		if _, err := Perplexity(t.Context(), f, text, n, 2, nil); !errors.Is(err, ErrParams) {

@@ -37,6 +37,7 @@ func TestScript(t *testing.T) {
 		Setup:              setupScript,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"await":     scriptAwait,
+			"bigram":    scriptBigram,
 			"exits":     scriptExits,
 			"json":      scriptJSON,
 			"realmodel": func(ts *testscript.TestScript, neg bool, args []string) { scriptRealModel(t, ts, neg, args) },

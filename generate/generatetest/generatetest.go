@@ -61,9 +61,9 @@ func WriteGGUF(path string, t Table, context int, extra map[string]any) error {
 	pieces := Pieces()
 	meta := map[string]any{
 		"general.architecture": "gemma", "general.name": "Bigram",
-		"gemma.embedding_length": uint32(len(pieces)), "gemma.context_length": uint32(context), "gemma.block_count": uint32(1),
-		"gemma.feed_forward_length": uint32(2), "gemma.attention.head_count": uint32(1), "gemma.attention.head_count_kv": uint32(1),
-		"gemma.attention.key_length": uint32(2), "gemma.attention.value_length": uint32(2),
+		"gemma.embedding_length": uint32(width), "gemma.context_length": uint32(context), "gemma.block_count": uint32(1),
+		"gemma.feed_forward_length": uint32(small), "gemma.attention.head_count": uint32(1), "gemma.attention.head_count_kv": uint32(1),
+		"gemma.attention.key_length": uint32(small), "gemma.attention.value_length": uint32(small),
 		"gemma.attention.layer_norm_rms_epsilon": float32(1e-6),
 		"tokenizer.ggml.model":                   "llama", "tokenizer.ggml.tokens": pieces,
 		"tokenizer.ggml.scores": scores(len(pieces)), "tokenizer.ggml.token_type": kinds(len(pieces)),
@@ -77,7 +77,11 @@ func WriteGGUF(path string, t Table, context int, extra map[string]any) error {
 	return checkpointtest.WriteGGUF(path, meta, tensors(pieces, t))
 }
 
-const controls, byteTokens = 6, 256
+const (
+	controls, byteTokens = 6, 256
+	// Engines take rows of whole vectors of 8, and rotate halves of heads so.
+	width, small = 360, 16
+)
 
 // kinds are the token types of the GGUF specification: 1 normal, 2 unknown,
 // 3 control, 6 byte.
@@ -111,27 +115,30 @@ func scores(n int) []float32 {
 // makes a one-hot row of width D into √D at its place.
 func tensors(pieces []string, t Table) []checkpoint.Tensor {
 	n := len(pieces)
-	embed, head, ones := make([]float32, n*n), make([]float32, n*n), make([]float32, n)
-	scale := float32(1 / math.Sqrt(float64(n)))
+	embed, head, ones := make([]float32, n*width), make([]float32, n*width), make([]float32, width)
+	scale := float32(1 / math.Sqrt(width))
 	for from := range n {
-		embed[from*n+from] = 1
-		ones[from] = 1
+		embed[from*width+from] = 1
 		for to := range n {
 			x, ok := t[pieces[from]][pieces[to]]
 			if !ok {
 				x = Unlikely
 			}
-			head[to*n+from] = x * scale
+			head[to*width+from] = x * scale
 		}
+	}
+	for i := range ones {
+		ones[i] = 1
 	}
 	f := checkpointtest.FloatTensor
 	zero := func(name string, rows, cols int) checkpoint.Tensor {
 		return f("layers.0."+name+".weight", make([]float32, rows*cols), rows, cols)
 	}
 	return []checkpoint.Tensor{
-		f("embed_tokens.weight", embed, n, n), f("norm.weight", ones, n), f("lm_head.weight", head, n, n),
-		f("layers.0.input_layernorm.weight", ones, n), f("layers.0.post_attention_layernorm.weight", ones, n),
-		zero("self_attn.q_proj", 2, n), zero("self_attn.k_proj", 2, n), zero("self_attn.v_proj", 2, n), zero("self_attn.o_proj", n, 2),
-		zero("mlp.gate_proj", 2, n), zero("mlp.up_proj", 2, n), zero("mlp.down_proj", n, 2),
+		f("embed_tokens.weight", embed, n, width), f("norm.weight", ones, width), f("lm_head.weight", head, n, width),
+		f("layers.0.input_layernorm.weight", ones, width), f("layers.0.post_attention_layernorm.weight", ones, width),
+		zero("self_attn.q_proj", small, width), zero("self_attn.k_proj", small, width),
+		zero("self_attn.v_proj", small, width), zero("self_attn.o_proj", width, small),
+		zero("mlp.gate_proj", small, width), zero("mlp.up_proj", small, width), zero("mlp.down_proj", width, small),
 	}
 }
