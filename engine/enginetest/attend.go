@@ -24,7 +24,7 @@ var attentions = []engine.Attend{
 	attention(3, 3, 16, 0, 0),
 	attention(4, 1, 32, 0, 0),
 	attention(8, 2, 24, 0, 5),
-	attention(4, 1, 256, 60, 0),
+	attention(2, 1, 256, 60, 0),
 	attention(2, 2, 128, 64, 0),
 	attention(4, 2, 16, 1, 0),
 	attention(4, 2, 16, 7, 3),

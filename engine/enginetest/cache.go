@@ -234,22 +234,22 @@ func interleaved(l *lab) {
 // concurrent lets several goroutines run their sequences on one engine with
 // the same weights. The race detector has most to say about it.
 func concurrent(l *lab) {
-	a := attention(4, 1, 64, 100, 0)
-	const width = 256
+	a := attention(4, 1, 32, 60, 0)
+	const width = 128
 	n := engine.Norm{Weight: l.vector(width), Eps: 1e-6, Offset: 1}
-	qkv := []engine.Weight{l.weight(checkpoint.Q4_0, width, width), l.weight(checkpoint.Q8_0, 64, width), l.weight(checkpoint.F32, 64, width)}
-	out, rope := l.weight(checkpoint.Q6_K, width, width), engine.Rope{Base: 10000, Scale: 1}
-	inputs := l.normals(width * 140)
+	qkv := []engine.Weight{l.weight(checkpoint.Q4_0, width, width), l.weight(checkpoint.Q8_0, 32, width), l.weight(checkpoint.F32, 32, width)}
+	out, rope := l.weight(checkpoint.Q5_0, width, width), engine.Rope{Base: 10000, Scale: 1}
+	inputs := l.normals(width * 80)
 	var all sync.WaitGroup
 	for range 3 {
 		all.Go(func() {
 			c := l.NewCache(layersOf(a))
-			for _, rows := range []int{70, 1, 1, 66, 1} {
+			for _, rows := range []int{40, 1, 1, 36, 1} {
 				p := l.Begin(l.Context(), []engine.Span{{Cache: c, Rows: rows}})
 				from := c.Len()
 				x := p.Write(inputs[from*width:(from+rows)*width], width)
 				h := p.Linear(p.Norm(x, n), qkv...)
-				q, k := p.Heads(h[0], engine.Heads{Size: 64, Rope: &rope}), p.Heads(h[1], engine.Heads{Size: 64, Rope: &rope})
+				q, k := p.Heads(h[0], engine.Heads{Size: 32, Rope: &rope}), p.Heads(h[1], engine.Heads{Size: 32, Rope: &rope})
 				y := p.Add(x, p.Linear(p.Attend(q, k, h[2], a), out)[0])
 				p.Keep(y)
 				l.end(p)

@@ -82,7 +82,7 @@ func linearsOf(l *lab, typ checkpoint.Type) {
 	}
 	for _, in := range slices.Compact(inputs) {
 		var ws []engine.Weight
-		for _, out := range []int{1, 7, 8, 16, 33, 61} {
+		for _, out := range []int{1, 7, 16, 33} {
 			ws = append(ws, l.weight(typ, out, in))
 		}
 		for _, rows := range []int{1, 2, 3, 5, 12} {
@@ -106,7 +106,7 @@ func severalLinears(l *lab) {
 	for i, typ := range types {
 		ws = append(ws, l.weight(typ, 9+8*i, 256))
 	}
-	for _, rows := range []int{1, 6, 40} {
+	for _, rows := range []int{1, 6, 11} {
 		l.pass(rows, func(p engine.Pass) {
 			x := l.random(p, rows, 256)
 			for i, y := range p.Linear(x, ws...) {
