@@ -153,7 +153,7 @@ func readRequest(c *cobra.Command, args []string) (request, error) {
 		}
 	}
 	r.prompt, r.given = strings.Join(args, " "), len(args) > 0
-	piped, err := readPipe(c.InOrStdin())
+	piped, err := readPipe(c)
 	if err != nil {
 		return r, err
 	}
@@ -199,17 +199,34 @@ func unnameable(r rune) bool {
 // maxPipe bounds what is read as a prompt: no context holds so much text.
 const maxPipe = 64 << 20
 
-// readPipe reads standard input unless it is a terminal or nothing at all.
-func readPipe(in io.Reader) (string, error) {
+// readPipe reads standard input unless it is a terminal or nothing at all. A
+// pipe that nobody closes is waited for, so somebody should know.
+func readPipe(c *cobra.Command) (string, error) {
+	in := c.InOrStdin()
 	if f, ok := in.(*os.File); ok {
 		fi, err := f.Stat()
 		if err != nil || fi.Mode()&os.ModeCharDevice != 0 {
-			return "", nil //nolint:nilerr // a closed standard input holds no prompt
+			return "", nil
 		}
 	}
-	text, err := io.ReadAll(io.LimitReader(in, maxPipe+1))
-	if err != nil {
-		return "", fmt.Errorf("standard input: %w", err)
+	waiting := time.AfterFunc(2*time.Second, func() {
+		fmt.Fprintln(c.ErrOrStderr(), "lapidary: waiting for the end of standard input; if it holds nothing, add: </dev/null")
+	})
+	defer waiting.Stop()
+	var text []byte
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		text, err = io.ReadAll(io.LimitReader(in, maxPipe+1))
+		done <- err
+	}()
+	select {
+	case <-c.Context().Done():
+		return "", interruption(c.Context(), c.Context().Err())
+	case err := <-done:
+		if err != nil {
+			return "", fmt.Errorf("standard input: %w", err)
+		}
 	}
 	if len(text) > maxPipe {
 		return "", fmt.Errorf("standard input has more than %d MB, which no model's context holds", maxPipe>>20)

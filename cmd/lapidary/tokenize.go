@@ -49,7 +49,7 @@ func textArgument(c *cobra.Command, args []string) (string, error) {
 	if isTerminal(c.InOrStdin()) {
 		return "", misuse("there is no text: give TEXT or pipe it in")
 	}
-	return readPipe(c.InOrStdin())
+	return readPipe(c)
 }
 
 func split(t *tokenizer.Tokenizer, text string, bos, special bool) []tokenizer.Token {
