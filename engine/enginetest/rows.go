@@ -304,7 +304,7 @@ func reuses(l *lab) {
 			"Heads": func(p engine.Pass, x engine.Tensor) engine.Tensor {
 				return p.Heads(x, engine.Heads{Size: 64, Norm: &engine.Norm{Eps: 1e-6}, Rope: &rope})
 			},
-			"Keep":    func(p engine.Pass, x engine.Tensor) engine.Tensor { p.Keep(x); l.fill(p); return x },
+			"Keep": func(p engine.Pass, x engine.Tensor) engine.Tensor { p.Keep(x); l.fill(p); return x },
 		} {
 			l.Run(fmt.Sprintf("%s of %d rows", name, rows), func(l *lab) {
 				w, f := l.weight(checkpoint.Q8_0, 24, width), l.load(checkpointtest.FloatTensor("f", l.normals(24*width), 24, width))
