@@ -85,7 +85,7 @@ func Open(ctx context.Context, name string, opts ...Option) (*Model, error) {
 		return nil, err
 	}
 	if err := m.load(o); err != nil {
-		m.release()
+		_ = m.release() // what went wrong before it matters more
 		return nil, err
 	}
 	m.template = sync.OnceValues(func() (*chat.Template, error) { return chat.Open(m.checkpoint) })
@@ -142,7 +142,7 @@ func (m *Model) leave() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.users--; m.users == 0 && m.closed {
-		m.release()
+		_ = m.release() // whoever closed the model has gone on
 	}
 }
 

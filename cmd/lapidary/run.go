@@ -165,7 +165,7 @@ func readRequest(c *cobra.Command, args []string) (request, error) {
 	default:
 		r.prompt, r.given = piped, true
 	}
-	if !r.given && !(isTerminal(c.InOrStdin()) && isTerminal(c.OutOrStdout())) {
+	if !r.given && (!isTerminal(c.InOrStdin()) || !isTerminal(c.OutOrStdout())) {
 		return r, misuse("there is no prompt: give PROMPT or pipe it in")
 	}
 	return r, nil

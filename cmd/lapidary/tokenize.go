@@ -32,7 +32,7 @@ token stands for; together they cover it.`,
 			if err != nil {
 				return err
 			}
-			return printTokens(c.OutOrStdout(), t, text, split(t, text, bos, special), asJSON)
+			return printTokens(c.OutOrStdout(), t, split(t, text, bos, special), asJSON)
 		},
 	}
 	c.Flags().BoolVar(&bos, "bos", false, "put the token that begins a text first")
@@ -64,7 +64,7 @@ func split(t *tokenizer.Tokenizer, text string, bos, special bool) []tokenizer.T
 	return tokens
 }
 
-func printTokens(w io.Writer, t *tokenizer.Tokenizer, text string, tokens []tokenizer.Token, asJSON bool) error {
+func printTokens(w io.Writer, t *tokenizer.Tokenizer, tokens []tokenizer.Token, asJSON bool) error {
 	if !asJSON {
 		for _, x := range tokens {
 			if _, err := fmt.Fprintf(w, "%d\t%q\t%d\t%d\n", x.ID, t.Piece(x.ID), x.From, x.To); err != nil {

@@ -45,14 +45,14 @@ func Pieces() []string {
 	return p
 }
 
-// ID is the id of a piece; it panics at a piece that is none.
+// ID is the id of a piece, -1 of what is none.
 func ID(piece string) int32 {
 	for i, p := range Pieces() {
 		if p == piece {
 			return int32(i)
 		}
 	}
-	panic("no piece " + piece)
+	return -1
 }
 
 // WriteGGUF writes the model of a table with room for context tokens. Extra
