@@ -71,6 +71,7 @@ func linears(l *lab) {
 	}
 	l.Run("several", severalLinears)
 	l.Run("extremes", linearExtremes)
+	l.Run("any address", anyAddress)
 }
 
 // linearsOf takes output sizes around and between the 8, 16 and 32 rows that
@@ -116,6 +117,20 @@ func severalLinears(l *lab) {
 			}
 			p.Linear(x, ws[3], ws[0]) // again, when x has been prepared
 		})
+	}
+}
+
+// anyAddress: nothing in a file says that tensors lie at even addresses.
+func anyAddress(l *lab) {
+	for _, typ := range types {
+		t := checkpointtest.RandomTensor(l.rng, typ, 37, 256)
+		t.Data = append([]byte{0}, t.Data...)[1:]
+		w := l.load(t)
+		for _, rows := range []int{1, 5} {
+			l.pass(rows, func(p engine.Pass) {
+				p.Linear(p.Embed(w, make([]int32, rows), 1), w)
+			})
+		}
 	}
 }
 
