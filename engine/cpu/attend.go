@@ -51,8 +51,8 @@ func (p *pass) store(s *span, l *layer, k, v *tensor) {
 	p.parallel((s.rows+run-1)/run, 2*s.rows*k.width, func(piece int, _ *scratch) {
 		halfs := make([]uint16, 2*k.width)
 		for r := piece * run; r < min((piece+1)*run, s.rows); r++ {
-			p.set.Half(&halfs[0], &k.row(s.row + r)[0], k.width)
-			p.set.Half(&halfs[k.width], &v.row(s.row + r)[0], k.width)
+			p.loops(k.width).Half(&halfs[0], &k.row(s.row + r)[0], k.width)
+			p.loops(k.width).Half(&halfs[k.width], &v.row(s.row + r)[0], k.width)
 			l.store(p.set.NR, s.start+r, halfs[:k.width], halfs[k.width:])
 		}
 	})

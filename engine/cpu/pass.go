@@ -27,6 +27,18 @@ type span struct {
 	start     int  // position of the first row
 }
 
+// portable takes lengths that vectors do not divide: heads of odd sizes, which
+// no published Gemma has.
+var portable = kernel.Generic()
+
+// loops are the elementwise loops for n elements.
+func (p *pass) loops(n int) *kernel.Set {
+	if n%8 != 0 {
+		return portable
+	}
+	return p.set
+}
+
 // parallelAlways is a cost that no region is too small for.
 const parallelAlways = math.MaxInt
 
@@ -116,8 +128,9 @@ func (p *pass) normWeight(n engine.Norm, width int) []float32 {
 }
 
 func (p *pass) norm(y, x, by []float32, eps float32) {
-	mean := float64(p.set.Dot(&x[0], &x[0], len(x))) / float64(len(x))
-	p.set.ScaleMul(&y[0], &x[0], float32(1/math.Sqrt(mean+float64(eps))), &by[0], len(x))
+	set := p.loops(len(x))
+	mean := float64(set.Dot(&x[0], &x[0], len(x))) / float64(len(x))
+	set.ScaleMul(&y[0], &x[0], float32(1/math.Sqrt(mean+float64(eps))), &by[0], len(x))
 }
 
 // Heads norms and rotates in place.
@@ -142,7 +155,7 @@ func (p *pass) Heads(x engine.Tensor, h engine.Heads) engine.Tensor {
 				}
 				if turns != nil {
 					cos, sin := turns.at(r)
-					p.set.Rotate(&head[0], cos, sin, h.Size/2)
+					p.loops(h.Size/2).Rotate(&head[0], cos, sin, h.Size/2)
 				}
 			}
 		}

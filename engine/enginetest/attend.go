@@ -22,6 +22,7 @@ func name(a engine.Attend) string {
 // engines like to make a unit of (a power of two).
 var attentions = []engine.Attend{
 	attention(3, 3, 16, 0, 0),
+	attention(3, 1, 6, 20, 0), // no published size; a file may still say so
 	attention(4, 1, 32, 0, 0),
 	attention(8, 2, 24, 0, 5),
 	attention(2, 1, 256, 60, 0),

@@ -158,7 +158,7 @@ func linearExtremes(l *lab) {
 func heads(l *lab) {
 	near := engine.Rope{Base: 10000, Scale: 1}
 	far := engine.Rope{Base: 1e6, Scale: 0.125}
-	for _, size := range []int{16, 32, 128, 256} {
+	for _, size := range []int{6, 16, 32, 128, 256} { // 6: no published size
 		n := &engine.Norm{Weight: l.vector(size), Eps: 1e-6, Offset: 1}
 		for _, h := range []engine.Heads{
 			{Size: size, Norm: n}, {Size: size, Rope: &near}, {Size: size, Norm: n, Rope: &far},
