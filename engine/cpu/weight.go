@@ -30,7 +30,7 @@ func (e *Engine) load(t checkpoint.Tensor) (*weight, error) {
 	switch {
 	case !t.Type.Known():
 		return nil, fmt.Errorf("tensor %s: %s is not a format this engine reads", t.Name, t.Type)
-	case w.cols%8 != 0:
+	case len(t.Shape) > 1 && w.cols%8 != 0:
 		return nil, fmt.Errorf("tensor %s: rows of %d elements are not a multiple of 8; run this model with the engine ref", t.Name, w.cols)
 	case w.cols%t.Type.Block() != 0 || len(t.Data) != w.rows*t.RowBytes():
 		return nil, fmt.Errorf("tensor %s: %d bytes do not hold %v elements of %s", t.Name, len(t.Data), t.Shape, t.Type)
