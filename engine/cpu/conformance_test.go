@@ -28,7 +28,7 @@ func variants() (all []cpu.Options) {
 
 func TestConformance(t *testing.T) {
 	for _, o := range variants() {
-		t.Run(fmt.Sprintf("%s with %d threads", o.Kernels, o.Threads), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s/%d threads", o.Kernels, o.Threads), func(t *testing.T) {
 			enginetest.Run(t, func(t *testing.T) engine.Engine {
 				e, err := cpu.New(o)
 				if err != nil {
