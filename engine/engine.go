@@ -42,6 +42,10 @@ type CacheLayer struct {
 	// Window is how many positions back a row can look, itself included;
 	// 0 keeps everything.
 	Window int
+	// Exact asks for keys and values as they come, float32; otherwise an engine
+	// may round them to half precision, which halves the memory and moves
+	// logits by about 1e-3.
+	Exact bool
 	// Shared is 0 for a layer with its own memory; n > 0 reads the memory of
 	// the layer n places before and keeps none.
 	Shared int

@@ -38,7 +38,7 @@ func Load(c *checkpoint.Checkpoint, e engine.Engine) (*Model, error) {
 	for i, layer := range config.Layers {
 		m.blocks = append(m.blocks, b.block(i, layer, &config))
 		a := layer.Attention
-		m.cache = append(m.cache, engine.CacheLayer{KVHeads: a.KVHeads, HeadSize: a.HeadSize, Window: a.Window})
+		m.cache = append(m.cache, engine.CacheLayer{KVHeads: a.KVHeads, HeadSize: a.HeadSize, Window: a.Window, Exact: b.exact(i)})
 	}
 	if b.err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Path(), b.err)
@@ -51,6 +51,13 @@ func (m *Model) Config() Config { return m.config }
 
 // NewCache makes the empty memory of one sequence.
 func (m *Model) NewCache() engine.Cache { return m.engine.NewCache(m.cache) }
+
+// exact reports whether layer i was stored in float32: then its memory is too,
+// since nothing coarser has touched its keys.
+func (b *binder) exact(i int) bool {
+	t, _ := b.from.Tensor(fmt.Sprintf("layers.%d.self_attn.k_proj.weight", i))
+	return t.Type == checkpoint.F32
+}
 
 // binder binds tensors by name and keeps the first error.
 type binder struct {

@@ -39,7 +39,7 @@ func (p *pass) Attend(q, k, v engine.Tensor, a engine.Attend) engine.Tensor {
 // the caller's gets its layers as they come.
 func (c *cache) layer(a engine.Attend) *layer {
 	for len(c.layers) <= a.Layer {
-		c.layers = append(c.layers, layer{CacheLayer: engine.CacheLayer{KVHeads: a.KVHeads, HeadSize: a.C, Window: a.Window}})
+		c.layers = append(c.layers, layer{CacheLayer: engine.CacheLayer{KVHeads: a.KVHeads, HeadSize: a.C, Window: a.Window, Exact: true}})
 	}
 	return &c.layers[a.Layer-c.layers[a.Layer].Shared]
 }
@@ -49,11 +49,20 @@ func (p *pass) store(s *span, l *layer, k, v *tensor) {
 	l.page((s.start + s.rows - 1) / pageLen) // made before threads ask for it
 	const run = 16
 	p.parallel((s.rows+run-1)/run, 2*s.rows*k.width, func(piece int, _ *scratch) {
-		halfs := make([]uint16, 2*k.width)
+		var halfs []uint16
+		if !l.Exact {
+			halfs = make([]uint16, 2*k.width)
+		}
 		for r := piece * run; r < min((piece+1)*run, s.rows); r++ {
-			p.loops(k.width).Half(&halfs[0], &k.row(s.row + r)[0], k.width)
-			p.loops(k.width).Half(&halfs[k.width], &v.row(s.row + r)[0], k.width)
-			l.store(p.set.NR, s.start+r, halfs[:k.width], halfs[k.width:])
+			keys, values := k.row(s.row+r), v.row(s.row+r)
+			pg, at := l.page((s.start+r)/pageLen), (s.start+r)%pageLen
+			if l.Exact {
+				place(l, p.set.NR, at, pg.exactK, pg.exactV, keys, values)
+				continue
+			}
+			p.loops(k.width).Half(&halfs[0], &keys[0], k.width)
+			p.loops(k.width).Half(&halfs[k.width], &values[0], k.width)
+			place(l, p.set.NR, at, pg.k, pg.v, halfs[:k.width], halfs[k.width:])
 		}
 	})
 }
@@ -169,14 +178,12 @@ func (p *pass) page(w *attendPiece, t *state, n int, a engine.Attend) {
 	first, _ := visible(w.span.start+w.from, a.Window)
 	_, end := visible(w.span.start+w.to-1, a.Window)
 	lo, hi := max(0, first-n*pageLen), min(pageLen, end-n*pageLen)
-	keys := pg.k[w.head*pageLen*a.C:]
-	values := pg.v[w.head*pageLen*a.C : cap(pg.v)]
 
 	clear(t.scores)
 	for at := 0; at < t.rows; {
 		m := tallest(set, t.rows-at)
 		for tile := lo / nr; tile*nr < hi; tile++ {
-			set.MulF16(m, &t.q[at*a.C], a.C, &keys[tile*a.C*nr], nr, &t.scores[at*pageLen+tile*nr], pageLen, a.C)
+			pg.scores(set, w.layer, w.head, tile, m, &t.q[at*a.C], &t.scores[at*pageLen+tile*nr])
 		}
 		at += m
 	}
@@ -186,7 +193,7 @@ func (p *pass) page(w *attendPiece, t *state, n int, a engine.Attend) {
 	for at := 0; at < t.rows; {
 		m := tallest(set, t.rows-at)
 		for c := 0; c < a.C; c += nr {
-			set.MulF16(m, &t.scores[at*pageLen+lo], pageLen, &values[lo*a.C+c], a.C, &t.acc[at*t.stride+c], t.stride, hi-lo)
+			pg.values(set, w.layer, w.head, lo, hi-lo, c, m, &t.scores[at*pageLen+lo], &t.acc[at*t.stride+c], t.stride)
 		}
 		at += m
 	}

@@ -12,7 +12,7 @@ import (
 const pageLen = 128
 
 // cache is the memory of one sequence: for each layer, pages of keys and
-// values in half precision.
+// values, in half precision unless the layer asks for exact ones.
 type cache struct {
 	nr     int // keys lie in tiles of nr positions
 	n      int
@@ -27,11 +27,18 @@ type layer struct {
 	spare []*page
 }
 
-// page holds pageLen positions:
+// page holds pageLen positions, in half precision or exact:
 //
 //	k [K][pageLen/NR][C][NR]   so that NR scores come from one product
 //	v [K][pageLen][C]
-type page struct{ k, v []uint16 }
+type page struct {
+	k, v           []uint16
+	exactK, exactV []float32
+}
+
+func (p *page) bytes() int64 {
+	return 2*int64(len(p.k)+len(p.v)) + 4*int64(len(p.exactK)+len(p.exactV))
+}
 
 func newCache(set *kernel.Set, layers []engine.CacheLayer) *cache {
 	c := &cache{nr: set.NR}
@@ -76,7 +83,7 @@ func (c *cache) Bytes() int64 {
 	for i := range c.layers {
 		for _, pages := range [][]*page{c.layers[i].pages, c.layers[i].spare} {
 			for _, p := range pages {
-				n += 2 * int64(len(p.k)+len(p.v))
+				n += p.bytes()
 			}
 		}
 	}
@@ -122,18 +129,44 @@ func (l *layer) newPage() *page {
 	}
 	n := l.KVHeads * l.HeadSize * pageLen
 	// Products read whole vectors: up to 32 past the last value.
-	return &page{make([]uint16, n), make([]uint16, n, n+32)}
+	if l.Exact {
+		return &page{exactK: make([]float32, n), exactV: make([]float32, n, n+32)}
+	}
+	return &page{k: make([]uint16, n), v: make([]uint16, n, n+32)}
 }
 
-// store writes the keys and values of one position, half-precision [K·C] each.
-func (l *layer) store(nr, pos int, k, v []uint16) {
-	p := l.page(pos / pageLen)
-	at, c := pos%pageLen, l.HeadSize
+// place writes the keys and values of one position, [K·C] each, into a page.
+func place[T any](l *layer, nr, at int, pageK, pageV, k, v []T) {
+	c := l.HeadSize
 	for g := range l.KVHeads {
-		tile := p.k[(g*pageLen/nr+at/nr)*c*nr+at%nr:]
+		tile := pageK[(g*pageLen/nr+at/nr)*c*nr+at%nr:]
 		for i, x := range k[g*c : (g+1)*c] {
 			tile[i*nr] = x
 		}
-		copy(p.v[(g*pageLen+at)*c:], v[g*c:(g+1)*c])
+		copy(pageV[(g*pageLen+at)*c:], v[g*c:(g+1)*c])
 	}
+}
+
+// scores adds q [m, C] times tile number tile of head g's keys to out
+// [m, pageLen].
+func (p *page) scores(set *kernel.Set, l *layer, g, tile, m int, q, out *float32) {
+	c, nr := l.HeadSize, set.NR
+	at := (g*pageLen + tile*nr) * c
+	if l.Exact {
+		set.MulF32(m, q, c, &p.exactK[at], nr, out, pageLen, c)
+		return
+	}
+	set.MulF16(m, q, c, &p.k[at], nr, out, pageLen, c)
+}
+
+// values adds weights [m, n] of the positions from on times the columns at
+// column of head g's values to out [m, stride].
+func (p *page) values(set *kernel.Set, l *layer, g, from, n, column, m int, weights, out *float32, stride int) {
+	c := l.HeadSize
+	at := (g*pageLen+from)*c + column
+	if l.Exact {
+		set.MulF32(m, weights, pageLen, &p.exactV[at], c, out, stride, n)
+		return
+	}
+	set.MulF16(m, weights, pageLen, &p.v[at], c, out, stride, n)
 }

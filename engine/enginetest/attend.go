@@ -207,13 +207,22 @@ func sharedLayers(l *lab) {
 	}
 }
 
-// halfPrecision attends keys and values that half precision cannot hold.
+// halfPrecision attends keys and values that half precision cannot hold, in
+// memories that may round them and in memories that may not.
 func halfPrecision(l *lab) {
+	for _, exact := range []bool{false, true} {
+		l.Run(fmt.Sprint("exact ", exact), func(l *lab) { rounded(l, exact) })
+	}
+}
+
+func rounded(l *lab, exact bool) {
 	for _, a := range []engine.Attend{attention(4, 1, 64, 0, 0), attention(2, 2, 16, 30, 5)} {
 		const n = 140
 		s := l.sequence(a, n)
 		s.k, s.v = l.normals(len(s.k)), l.normals(len(s.v))
-		c := l.NewCache(layersOf(a))
+		layers := layersOf(a)
+		layers[0].Exact = exact
+		c := l.NewCache(layers)
 		l.run(s, c, n-2, 1, 1)
 		c.Close()
 	}

@@ -116,10 +116,12 @@ type twinCache struct {
 	twins         *twins
 	tested, plain engine.Cache
 	extent        extent
+	exact         bool // no layer may be rounded
 }
 
 func (c *twins) NewCache(layers []engine.CacheLayer) engine.Cache {
-	return &twinCache{twins: c, tested: c.tested.NewCache(layers), plain: c.plain.NewCache(layers)}
+	exact := !slices.ContainsFunc(layers, func(l engine.CacheLayer) bool { return !l.Exact })
+	return &twinCache{twins: c, tested: c.tested.NewCache(layers), plain: c.plain.NewCache(layers), exact: exact}
 }
 
 func (c *twinCache) Len() int {

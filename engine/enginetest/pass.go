@@ -151,9 +151,12 @@ func (p *twinPass) Attend(q, k, v engine.Tensor, a engine.Attend) engine.Tensor 
 	for _, c := range p.caches {
 		c.extent.join(seen)
 	}
+	rounds := len(p.caches) == 0
 	for _, c := range p.caches {
 		seen.join(c.extent)
+		rounds = rounds || !c.exact
 	}
+	seen.inexact = seen.inexact && rounds
 	y := p.settle("Attend", p.tested.Attend(in.tested, keys[0], values[0], a), p.plain.Attend(in.plain, keys[1], values[1], a), flat(seen.tolerance()))
 	p.intact("Attend", args...)
 	return y

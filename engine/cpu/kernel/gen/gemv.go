@@ -149,7 +149,7 @@ func (g *gemvLoop) ones(w []reg.Register, acc, accMin []reg.VecVirtual) {
 	scale := YMM()
 	VBROADCASTSS(at(g.scale, 0), scale)
 	for r := range w {
-		PREFETCHT0(at(w[r], 2816)) // the next four rows of 640 Q8_0
+		PREFETCHT0(at(w[r], 8192)) // the next four rows of 640 Q8_0
 		s := g.prepare(w[r])
 		d := s.scale[0]
 		m := d
@@ -166,9 +166,9 @@ func (g *gemvLoop) ones(w []reg.Register, acc, accMin []reg.VecVirtual) {
 // many is a block of 256: its scales times the activations' go through the
 // stack to be broadcast one by one.
 func (g *gemvLoop) many(w reg.Register, acc []reg.VecVirtual, accMin reg.VecVirtual) {
-	PREFETCHT0(at(w, 2048))
-	PREFETCHT0(at(w, 2048+64))
-	PREFETCHT0(at(w, 2048+128))
+	PREFETCHT0(at(w, 8192))
+	PREFETCHT0(at(w, 8192+64))
+	PREFETCHT0(at(w, 8192+128))
 	s := g.prepare(w)
 	for i, v := range s.scale {
 		m := v
