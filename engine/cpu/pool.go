@@ -32,13 +32,29 @@ type pool struct {
 	workers    sync.WaitGroup
 }
 
-// job is one region: pieces are taken by whoever is free.
+// job is one region. Each thread has a run of neighbouring pieces, so that what
+// it asks memory for ahead of time is its own; who is done helps the others.
 type job struct {
 	run    func(piece int, s *scratch)
-	pieces int64
-	next   atomic.Int64
-	_      [56]byte // what is taken and what is done are on lines of their own
-	left   atomic.Int64
+	shares []share
+	left   atomic.Int64 // pieces that are not done
+}
+
+// share is one thread's run of pieces, on a cache line of its own.
+type share struct {
+	next atomic.Int64
+	end  int64
+	_    [48]byte
+}
+
+func newJob(threads, pieces int, run func(piece int, s *scratch)) *job {
+	j := &job{run: run, shares: make([]share, threads)}
+	for i := range j.shares {
+		j.shares[i].next.Store(int64(pieces * i / threads))
+		j.shares[i].end = int64(pieces * (i + 1) / threads)
+	}
+	j.left.Store(int64(pieces))
+	return j
 }
 
 func newPool(threads int) *pool {
@@ -58,8 +74,7 @@ func (p *pool) run(pieces int, f func(piece int, s *scratch)) {
 		return
 	}
 	p.start.Do(p.spawn)
-	j := &job{run: f, pieces: int64(pieces)}
-	j.left.Store(int64(pieces))
+	j := newJob(p.threads, pieces, f)
 	p.current.Store(j)
 	p.generation.Add(1)
 	if p.sleeping.Load() > 0 {
@@ -67,7 +82,7 @@ func (p *pool) run(pieces int, f func(piece int, s *scratch)) {
 		p.wake.Broadcast()
 		p.mutex.Unlock()
 	}
-	j.work(&p.scratch[0])
+	j.work(0, &p.scratch[0])
 	for i := 1; j.left.Load() > 0; i++ {
 		kernel.Pause(4)
 		if i%256 == 0 {
@@ -77,25 +92,27 @@ func (p *pool) run(pieces int, f func(piece int, s *scratch)) {
 	p.current.Store(nil)
 }
 
-func (j *job) work(s *scratch) {
-	for {
-		i := j.next.Add(1) - 1
-		if i >= j.pieces {
-			return
+// work takes pieces, thread me's own first, until none are left to take.
+func (j *job) work(me int, s *scratch) {
+	done := int64(0)
+	for i := range j.shares {
+		sh := &j.shares[(me+i)%len(j.shares)]
+		for piece := sh.next.Add(1) - 1; piece < sh.end; piece = sh.next.Add(1) - 1 {
+			j.run(int(piece), s)
+			done++
 		}
-		j.run(int(i), s)
-		j.left.Add(-1)
 	}
+	j.left.Add(-done)
 }
 
 func (p *pool) spawn() {
 	for i := 1; i < p.threads; i++ {
-		p.workers.Go(func() { p.serve(&p.scratch[i]) })
+		p.workers.Go(func() { p.serve(i) })
 	}
 }
 
-// serve works on every region until the pool is closed.
-func (p *pool) serve(s *scratch) {
+// serve is thread me: it works on every region until the pool is closed.
+func (p *pool) serve(me int) {
 	seen := uint64(0)
 	for {
 		seen = p.await(seen)
@@ -103,7 +120,7 @@ func (p *pool) serve(s *scratch) {
 			return
 		}
 		if j := p.current.Load(); j != nil {
-			j.work(s)
+			j.work(me, &p.scratch[me])
 		}
 	}
 }
