@@ -60,7 +60,7 @@ type catalogue struct {
 var loadCatalogue = sync.OnceValue(func() *catalogue {
 	c, err := parseCatalogue(catalogueJSON)
 	if err != nil {
-		panic("hub: the built-in catalogue is broken: " + err.Error()) // a test keeps this from being built
+		panic("hub: the built-in catalogue is broken: " + err.Error()) //nolint:forbidigo // a test keeps this from being built
 	}
 	return c
 })

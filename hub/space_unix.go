@@ -16,7 +16,7 @@ func freeSpace(dir string) int64 {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return -1
 	}
-	return int64(st.Bavail) * int64(st.Bsize)
+	return int64(st.Bavail) * int64(st.Bsize) //nolint:unconvert // its type is another on other systems
 }
 
 // noSpace tells a full disk, an exhausted quota and a file size limit from

@@ -90,7 +90,7 @@ func safeName(name string) error {
 	ok := name != "" && len(name) < 1024 && filepath.IsLocal(filepath.FromSlash(name)) && !strings.ContainsAny(name, "\\:\x00")
 	for part := range strings.SplitSeq(name, "/") {
 		stem, _, _ := strings.Cut(strings.ToLower(part), ".")
-		ok = ok && part != "" && part != "." && part != ".." && !(len(stem) == 3 && reserved[stem])
+		ok = ok && part != "" && part != "." && part != ".." && (len(stem) != 3 || !reserved[stem])
 	}
 	if !ok {
 		return fmt.Errorf("%q is no safe file name", name)

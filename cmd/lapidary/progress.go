@@ -79,7 +79,7 @@ func (b *bars) Note(text string) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	var w io.Writer = b.w
+	w := b.w
 	if b.all != nil {
 		w = b.all // above the bars
 	}

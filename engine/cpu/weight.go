@@ -57,7 +57,7 @@ func (w *weight) norm(offset float32) []float32 {
 // floats expands row i into dst.
 func (w *weight) floats(i int, dst []float32) {
 	if err := checkpoint.Dequantize(w.Type, dst, w.Row(i)); err != nil {
-		panic(err) // load has checked type and size
+		panic(err) //nolint:forbidigo // load has checked type and size
 	}
 }
 

@@ -34,7 +34,7 @@ func (w *weight) Dims() (rows, cols int) { return w.Rows(), w.Cols() }
 // row expands row i into dst, which holds one row.
 func (w *weight) row(i int, dst []float32) []float32 {
 	if err := checkpoint.Dequantize(w.Type, dst, w.Row(i)); err != nil {
-		panic(err) // Load has checked type and size
+		panic(err) //nolint:forbidigo // Load has checked type and size
 	}
 	return dst
 }

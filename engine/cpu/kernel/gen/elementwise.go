@@ -88,7 +88,7 @@ func quantize(i isa) {
 }
 
 // greatest is the greatest magnitude of 32 floats, in the lowest lane.
-func greatest(v [4]reg.VecVirtual) reg.VecVirtual {
+func greatest(v [4]reg.VecVirtual) reg.Register {
 	y, t := YMM(), YMM()
 	magnitude := wordOf(math.MaxInt32)
 	VANDPS(magnitude, v[0], y)
@@ -96,14 +96,7 @@ func greatest(v [4]reg.VecVirtual) reg.VecVirtual {
 		VANDPS(magnitude, o, t)
 		VMAXPS(t, y, y)
 	}
-	x, u := XMM(), XMM()
-	VEXTRACTF128(Imm(1), y, x)
-	VMAXPS(y.AsX(), x, x)
-	VPERMILPS(Imm(0b1110), x, u)
-	VMAXPS(u, x, x)
-	VPERMILPS(Imm(1), x, u)
-	VMAXSS(u, x, x)
-	return x
+	return greatestLane(y)
 }
 
 // groupSums stores d times the sums of 32 and of 16 integers.
@@ -254,8 +247,7 @@ func elementwise() {
 	over("maxAVX2", "func(x *float32, n int) float32", []string{"x"}, func(p map[string]reg.Register) {
 		VMAXPS(at(p["x"], 0), running["max"], running["max"])
 	}, func() {
-		m := running["max"]
-		store(greatestLane(m))
+		store(greatestLane(running["max"]))
 	})
 	over("expAVX2", "func(x *float32, n int, top float32) float32", []string{"x"}, func(p map[string]reg.Register) {
 		v := load(p["x"])
@@ -295,6 +287,7 @@ func elementwise() {
 	rotate()
 }
 
+// greatestLane is the greatest of eight lanes, in the lowest.
 func greatestLane(y reg.VecVirtual) reg.Register {
 	x, u := XMM(), XMM()
 	VEXTRACTF128(Imm(1), y, x)
