@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"sync"
 
 	"lapidary/chat"
@@ -99,6 +100,9 @@ func (m *Model) load(o options) error {
 	go func() {
 		defer close(done)
 		m.tokenizer, tokErr = tokenizer.Open(m.checkpoint)
+		if o.bare && errors.Is(tokErr, fs.ErrNotExist) {
+			m.tokenizer, tokErr = tokenizer.None(), nil
+		}
 	}()
 	core, err := m.bind(o)
 	<-done

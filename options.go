@@ -38,6 +38,7 @@ type options struct {
 	threads  int
 	context  int
 	pull     bool
+	bare     bool // a tokenizer may be missing
 	progress hub.Progress
 }
 
@@ -83,6 +84,16 @@ func WithContext(n int) Option {
 func WithPull(progress hub.Progress) Option {
 	return func(o *options) error {
 		o.pull, o.progress = true, progress
+		return nil
+	}
+}
+
+// WithoutTokenizer opens a model that may lack a tokenizer, as bare weights do.
+// If it does, only what takes and gives ids works: tokens have no text, and a
+// text is encoded as nothing.
+func WithoutTokenizer() Option {
+	return func(o *options) error {
+		o.bare = true
 		return nil
 	}
 }

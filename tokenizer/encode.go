@@ -71,7 +71,7 @@ func (t *Tokenizer) Encode(text string) []Token { return t.encode(text, false) }
 func (t *Tokenizer) EncodeSpecial(text string) []Token { return t.encode(text, true) }
 
 func (t *Tokenizer) encode(text string, special bool) []Token {
-	if text == "" {
+	if text == "" || t.len() == 0 {
 		return nil
 	}
 	e := t.ready()

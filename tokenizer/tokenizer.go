@@ -17,6 +17,16 @@ type Tokenizer struct {
 	encoder *encoder // made by ready
 }
 
+// None is the tokenizer of a model that has none: no ids have a text, and every
+// text is encoded as nothing.
+func None() *Tokenizer {
+	t := &Tokenizer{vocab: vocab{ends: []uint32{0}, unk: none}, settings: settings{bos: none}}
+	for i := range t.bytes {
+		t.bytes[i] = none
+	}
+	return t
+}
+
 // Token is one token of an encoded text.
 type Token struct {
 	ID int32

@@ -68,8 +68,8 @@ func (f *modelFlags) register(fs *pflag.FlagSet) {
 	fs.IntVar(&f.threads, "threads", 0, "threads that compute (default one for each core)")
 }
 
-func (f *modelFlags) open(ctx context.Context, name string) (*lapidary.Model, error) {
-	return lapidary.Open(ctx, name, lapidary.WithEngine(f.engine), lapidary.WithThreads(f.threads), lapidary.WithContext(f.context))
+func (f *modelFlags) open(ctx context.Context, name string, more ...lapidary.Option) (*lapidary.Model, error) {
+	return lapidary.Open(ctx, name, append(more, lapidary.WithEngine(f.engine), lapidary.WithThreads(f.threads), lapidary.WithContext(f.context))...)
 }
 
 type runFlags struct {

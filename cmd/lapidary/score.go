@@ -26,7 +26,8 @@ func newScoreCmd() *cobra.Command {
 		Long: `Tell how likely a model finds a text: the natural logarithm of the probability of
 each token, given those before it. Without TEXT and --ids the text is read from
 standard input, to the last byte. The token that begins a text is put first; with
---ids the tokens are taken as they are. The first token has no score.`,
+--ids the tokens are taken as they are, and the model needs no tokenizer. The first
+token has no score.`,
 		Example: `  lapidary score gemma3:270m-pt "The capital of France is Paris"
   lapidary score gemma3:270m-pt --ids '[2,818,5279,529,7001,563]' --top 5 --json`,
 		Args: cobra.RangeArgs(1, 2),
@@ -47,7 +48,11 @@ func (f *scoreFlags) run(c *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	m, err := f.open(c.Context(), args[0])
+	var more []lapidary.Option
+	if f.ids != "" {
+		more = append(more, lapidary.WithoutTokenizer())
+	}
+	m, err := f.open(c.Context(), args[0], more...)
 	if err != nil {
 		return err
 	}
