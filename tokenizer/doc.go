@@ -41,13 +41,13 @@
 //
 // # Round trips
 //
-// For every string x of any bytes, Decode of Encode(x)'s ids is x, and the spans
-// of the tokens tile x. Two deliberate differences from SentencePiece make it so:
-//
-//   - SentencePiece replaces each byte that is not valid UTF-8 by U+FFFD. Here
-//     it becomes the byte token of that byte.
-//   - SentencePiece reads a "▁" in the text as a space. Here it becomes the byte
-//     tokens <0xE2> <0x96> <0x81>, since the piece "▁" decodes to a space.
+// For every string x of any bytes without U+2581, Decode of Encode(x)'s ids is
+// x; the spans of the tokens tile every x. SentencePiece replaces each byte that
+// is not valid UTF-8 by U+FFFD; here, deliberately, it becomes the byte token of
+// that byte. All other text has the ids SentencePiece gives it. That includes "▁"
+// in a text, which both read as the space it spells in the vocabulary: what a
+// model was trained on goes before the round trip, and the span tells which of
+// the two it was.
 //
 // Two vocabularies cannot keep the promise: one without byte tokens (unknown
 // characters become the unknown token, which decodes to nothing), and one that

@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"strings"
 	"sync"
 	"sync/atomic"
 	"unicode/utf8"
@@ -74,6 +75,9 @@ func (t *Tokenizer) encode(text string, special bool) []Token {
 	if text == "" || t.len() == 0 {
 		return nil
 	}
+	if strings.Contains(text, spaceMark) {
+		return t.encodeMarked(text, special)
+	}
 	e := t.ready()
 	if !t.spacePrefix {
 		return e.encode(text, special)
@@ -82,6 +86,25 @@ func (t *Tokenizer) encode(text string, special bool) []Token {
 	for i := range tokens {
 		tokens[i].From = max(tokens[i].From-1, 0)
 		tokens[i].To--
+	}
+	return tokens
+}
+
+// encodeMarked reads "▁" as the space that it spells in vocabularies, as
+// SentencePiece does, and gives the spans in the text as it is.
+func (t *Tokenizer) encodeMarked(text string, special bool) []Token {
+	tokens := t.encode(strings.ReplaceAll(text, spaceMark, " "), special)
+	plain, at := 0, 0 // the same place with spaces and with marks
+	for i, x := range tokens {
+		tokens[i].From = at
+		for ; plain < x.To; plain++ {
+			if strings.HasPrefix(text[at:], spaceMark) {
+				at += len(spaceMark)
+			} else {
+				at++
+			}
+		}
+		tokens[i].To = at
 	}
 	return tokens
 }

@@ -61,7 +61,7 @@ func (n *naive) cut(text string, special bool) []naiveSymbol {
 }
 
 func (n *naive) encode(text string, special bool) []int32 {
-	symbols := n.cut(text, special)
+	symbols := n.cut(unmarked(text), special)
 	for {
 		best := -1
 		var score float32

@@ -10,7 +10,7 @@ and, where they differ, "special" for EncodeSpecial.
 
 SentencePiece is the oracle for both: Encode's is the model with the tokens that
 look like markup turned into control tokens, which it never matches; and bytes
-that are not UTF-8 and literal U+2581 are taken out before, as this package makes
+that are not UTF-8 are taken out before, as this package makes
 byte tokens of them (see doc.go).
 """
 import json, random, re, sys
@@ -122,8 +122,8 @@ def main(model, out):
     def encode(sp, text):
         ids = []
         # surrogateescape marks exactly the bytes that are not part of valid UTF-8.
-        for part in re.split("([▁\udc80-\udcff])", text.decode("utf-8", "surrogateescape")):
-            if re.fullmatch("[▁\udc80-\udcff]", part):
+        for part in re.split("([\udc80-\udcff])", text.decode("utf-8", "surrogateescape")):
+            if re.fullmatch("[\udc80-\udcff]", part):
                 ids += [byte[b] for b in part.encode("utf-8", "surrogateescape")]
             else:
                 ids += sp.encode(part)
