@@ -19,7 +19,13 @@ import (
 
 // engines makes each engine for a number of threads, 0 for its own choice.
 var engines = map[string]func(threads int) (engine.Engine, error){
-	"cpu": func(threads int) (engine.Engine, error) { return cpu.New(cpu.Options{Threads: threads}) },
+	"cpu": func(threads int) (engine.Engine, error) {
+		e, err := cpu.New(cpu.Options{Threads: threads})
+		if err != nil {
+			return nil, err // and not a nil of *cpu.Engine, which is no nil engine.Engine
+		}
+		return e, nil
+	},
 	"ref": func(int) (engine.Engine, error) { return ref.New(), nil },
 }
 
