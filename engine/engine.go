@@ -57,7 +57,8 @@ type Cache interface {
 	// Len is the number of positions held.
 	Len() int
 	// Truncate forgets the positions from n on. It fails when a sliding window
-	// has already dropped what position n-1 would need to see.
+	// has already dropped what the next row, at position n, would see; a cache
+	// can always be emptied.
 	Truncate(n int) error
 	// Bytes is the memory held now.
 	Bytes() int64
