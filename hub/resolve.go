@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/agnivade/levenshtein"
 )
 
 // Resolve finds the model that a MODEL argument means, without a network: a
@@ -110,7 +112,7 @@ func (s *Store) nearest(name string) []string {
 	}
 	var all []candidate
 	add := func(shown, full string) {
-		d := distance(name, full)
+		d := levenshtein.ComputeDistance(name, full)
 		if strings.HasPrefix(full, strings.TrimSuffix(name, ":latest")) {
 			d = min(d, 1) // the beginning of a name says more than its length
 		}
@@ -133,26 +135,4 @@ func (s *Store) nearest(name string) []string {
 		}
 	}
 	return names
-}
-
-// distance is Levenshtein's edit distance in bytes.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			up := row[j+1]
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			row[j+1] = min(up+1, row[j]+1, diagonal+cost)
-			diagonal = up
-		}
-	}
-	return row[len(b)]
 }

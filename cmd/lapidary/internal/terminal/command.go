@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/agnivade/levenshtein"
 )
 
 // command is what a line that begins with a slash asks for.
@@ -111,7 +113,7 @@ func (c *chatter) completions(line string) [][2]string {
 func suggestion(word string, known []string, prefix string) string {
 	best, least := "", len(word)/2+1
 	for _, k := range known {
-		if d := distance(word, k); d < least || (strings.HasPrefix(k, word) && word != "" && best == "") {
+		if d := levenshtein.ComputeDistance(word, k); d < least || (strings.HasPrefix(k, word) && word != "" && best == "") {
 			best, least = k, min(d, least)
 		}
 	}
@@ -119,26 +121,4 @@ func suggestion(word string, known []string, prefix string) string {
 		return ""
 	}
 	return ", did you mean " + prefix + best + "?"
-}
-
-// distance is the number of letters to insert, delete or replace to turn a
-// into b (Levenshtein 1966).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -60,28 +60,6 @@ func TestSuggestion(t *testing.T) {
 	}
 }
 
-func TestDistance(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		a, b := rapid.StringMatching(`[a-d]{0,6}`).Draw(t, "a"), rapid.StringMatching(`[a-d]{0,6}`).Draw(t, "b")
-		if d := distance(a, b); d != slowDistance(a, b) || d != distance(b, a) {
-			t.Fatalf("%q %q: %d, want %d", a, b, d, slowDistance(a, b))
-		}
-	})
-}
-
-// slowDistance is the definition.
-func slowDistance(a, b string) int {
-	switch {
-	case a == "":
-		return len(b)
-	case b == "":
-		return len(a)
-	case a[0] == b[0]:
-		return slowDistance(a[1:], b[1:])
-	}
-	return 1 + min(slowDistance(a[1:], b), slowDistance(a, b[1:]), slowDistance(a[1:], b[1:]))
-}
-
 func TestSettings(t *testing.T) {
 	for _, c := range []struct{ name, value, want, err string }{
 		{"temperature", "0.25", "0.25", ""},

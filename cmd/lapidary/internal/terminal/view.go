@@ -42,6 +42,22 @@ func (w *waiting) update() error {
 	return w.screen.flush()
 }
 
+// grew reports whether the answer is longer than what is shown, and notes its
+// length. The wait is over with its first letter.
+func (w *waiting) grew(answer string, shown *int) (bool, error) {
+	if answer == "" {
+		return false, w.update()
+	}
+	if len(answer) == *shown {
+		return false, nil
+	}
+	if *shown == 0 {
+		w.screen.paint(nil, false) // though spaces show nothing
+	}
+	*shown = len(answer)
+	return true, nil
+}
+
 func (w *waiting) end() error {
 	w.screen.paint(nil, false)
 	return w.screen.flush()
@@ -77,16 +93,9 @@ type plainView struct {
 }
 
 func (v *plainView) update(answer string) error {
-	if answer == "" {
-		return v.waiting.update()
+	if grew, err := v.waiting.grew(answer, &v.length); !grew {
+		return err
 	}
-	if len(answer) == v.length {
-		return nil
-	}
-	if v.length == 0 {
-		v.screen.paint(nil, false) // the wait is over, though spaces show nothing
-	}
-	v.length = len(answer)
 	width, _ := v.screen.size()
 	for {
 		l, _, whole := strings.Cut(answer[v.from:], "\n")
@@ -124,16 +133,9 @@ type markdownView struct {
 }
 
 func (v *markdownView) update(answer string) error {
-	if answer == "" {
-		return v.waiting.update()
+	if grew, err := v.waiting.grew(answer, &v.length); !grew {
+		return err
 	}
-	if len(answer) == v.length {
-		return nil
-	}
-	if v.length == 0 {
-		v.screen.paint(nil, false) // the wait is over, though spaces show nothing
-	}
-	v.length = len(answer)
 	width, _ := v.screen.size()
 	// The line being written may still turn the block before it into another
 	// (a heading by the dashes below it), so what is complete is found without.
