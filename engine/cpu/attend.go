@@ -166,8 +166,9 @@ func (p *pass) attend(w *attendPiece, q, y *tensor, a engine.Attend, s *scratch)
 		}
 		head := w.head*t.group + r%t.group
 		out := y.row(w.span.row + w.from + r/t.group)[head*a.C:][:a.C]
+		inverse := 1 / t.sum[r]
 		for i, v := range acc {
-			out[i] = v / t.sum[r]
+			out[i] = v * inverse
 		}
 	}
 }
