@@ -141,14 +141,7 @@ func (s *Session) rewind(prompt []int32) error {
 	for n < min(len(s.held), len(prompt)) && s.held[n] == prompt[n] {
 		n++
 	}
-	if n == s.cache.Len() {
-		return nil
-	}
-	if err := s.cache.Truncate(n); err == nil {
-		return nil
-	}
-	// A sliding window has moved past that place: start anew.
-	return s.cache.Truncate(0)
+	return generate.Rewind(s.cache, n)
 }
 
 // remember notes what the cache holds of the ids. A context that was shifted

@@ -64,13 +64,18 @@ func (l *Logits) add(n int) []float32 {
 // Forward runs the steps as one pass and puts the logits they want into out,
 // which may be nil if they want none. When it fails, every cache is as it was.
 func (m *Model) Forward(ctx context.Context, steps []Step, out *Logits) error {
+	return m.forward(ctx, steps, nil, m.collect(out))
+}
+
+// collect empties out and returns what fills it.
+func (m *Model) collect(out *Logits) emitter {
 	if out != nil {
 		out.rows, out.vocab = 0, m.config.Vocab
 	}
-	return m.forward(ctx, steps, nil, func(p engine.Pass, block engine.Tensor, rows int) error {
+	return func(p engine.Pass, block engine.Tensor, rows int) error {
 		p.Read(block, out.add(rows))
 		return nil
-	})
+	}
 }
 
 // ForwardEach is Forward for many rows of logits: they are handed to visit one
@@ -96,13 +101,7 @@ func (m *Model) ForwardEach(ctx context.Context, steps []Step, visit func(row in
 
 // ForwardObserved is Forward with an observer.
 func (m *Model) ForwardObserved(ctx context.Context, steps []Step, out *Logits, o Observer) error {
-	if out != nil {
-		out.rows, out.vocab = 0, m.config.Vocab
-	}
-	return m.forward(ctx, steps, &watcher{observe: o}, func(p engine.Pass, block engine.Tensor, rows int) error {
-		p.Read(block, out.add(rows))
-		return nil
-	})
+	return m.forward(ctx, steps, &watcher{observe: o}, m.collect(out))
 }
 
 // forward is the whole model: embed, the blocks, the final norm, and the head

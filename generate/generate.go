@@ -185,16 +185,24 @@ func (g *generation) prefill(ctx context.Context) error {
 	case held == len(g.ids):
 		held-- // the logits that follow it are gone
 	}
-	if held < g.cache.Len() {
-		if err := g.cache.Truncate(held); err != nil {
-			held = 0
-			if err := g.cache.Truncate(0); err != nil {
-				return err
-			}
-		}
+	if err := Rewind(g.cache, held); err != nil {
+		return err
 	}
+	held = g.cache.Len()
 	g.result.CachedTokens = held
 	return g.evaluate(ctx, g.ids[held:])
+}
+
+// Rewind leaves the first n positions in the cache, or none where a sliding
+// window has moved past that place.
+func Rewind(cache engine.Cache, n int) error {
+	if n == cache.Len() {
+		return nil
+	}
+	if err := cache.Truncate(n); err == nil {
+		return nil
+	}
+	return cache.Truncate(0)
 }
 
 // evaluate runs the ids in pieces and leaves the logits that follow the last.

@@ -49,7 +49,7 @@ func (f *scoreFlags) run(c *cobra.Command, args []string) error {
 		return err
 	}
 	var more []lapidary.Option
-	if f.ids != "" {
+	if c.Flags().Changed("ids") {
 		more = append(more, lapidary.WithoutTokenizer())
 	}
 	m, err := f.open(c.Context(), args[0], more...)

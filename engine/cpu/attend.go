@@ -118,16 +118,16 @@ func (p *pass) pieces(s *span, l *layer, a engine.Attend) []attendPiece {
 
 // state is a tile of rows on their way through the pages.
 type state struct {
-	rows, group, c, stride int
-	q                      []float32 // [rows][C], scaled
-	top, sum               []float32 // [rows]: greatest score so far, Σ exp(score − top)
-	acc                    []float32 // [rows][stride]: Σ exp(score − top)·value
-	scores                 []float32 // [rows][pageLen]
+	rows, group, stride int
+	q                   []float32 // [rows][C], scaled
+	top, sum            []float32 // [rows]: greatest score so far, Σ exp(score − top)
+	acc                 []float32 // [rows][stride]: Σ exp(score − top)·value
+	scores              []float32 // [rows][pageLen]
 }
 
 func (p *pass) state(w *attendPiece, q *tensor, a engine.Attend, s *scratch) *state {
 	nr := p.set.NR
-	t := &state{group: a.Heads / a.KVHeads, c: a.C, stride: (a.C + nr - 1) / nr * nr}
+	t := &state{group: a.Heads / a.KVHeads, stride: (a.C + nr - 1) / nr * nr}
 	t.rows = (w.to - w.from) * t.group
 	sizes := []int{t.rows * a.C, t.rows, t.rows, t.rows * t.stride, t.rows * pageLen}
 	total := 0

@@ -14,7 +14,6 @@ const pageLen = 128
 // cache is the memory of one sequence: for each layer, pages of keys and
 // values, in half precision unless the layer asks for exact ones.
 type cache struct {
-	nr     int // keys lie in tiles of nr positions
 	n      int
 	layers []layer
 }
@@ -40,8 +39,8 @@ func (p *page) bytes() int64 {
 	return 2*int64(len(p.k)+len(p.v)) + 4*int64(len(p.exactK)+len(p.exactV))
 }
 
-func newCache(set *kernel.Set, layers []engine.CacheLayer) *cache {
-	c := &cache{nr: set.NR}
+func newCache(layers []engine.CacheLayer) *cache {
+	c := &cache{}
 	for _, l := range layers {
 		c.layers = append(c.layers, layer{CacheLayer: l})
 	}

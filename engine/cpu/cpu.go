@@ -17,7 +17,6 @@ import (
 	"fmt"
 	"os"
 
-	"lapidary/checkpoint"
 	"lapidary/engine"
 	"lapidary/engine/cpu/kernel"
 )
@@ -73,11 +72,8 @@ func (e *Engine) Close() error {
 	return nil
 }
 
-// Load binds a stored tensor; it keeps referring to t.Data.
-func (e *Engine) Load(t checkpoint.Tensor) (engine.Weight, error) { return e.load(t) }
-
 // NewCache makes the empty memory of one sequence.
-func (e *Engine) NewCache(layers []engine.CacheLayer) engine.Cache { return newCache(e.set, layers) }
+func (e *Engine) NewCache(layers []engine.CacheLayer) engine.Cache { return newCache(layers) }
 
 // Begin starts a pass.
 func (e *Engine) Begin(ctx context.Context, spans []engine.Span) engine.Pass {
@@ -87,7 +83,7 @@ func (e *Engine) Begin(ctx context.Context, spans []engine.Span) engine.Pass {
 		c, _ := s.Cache.(*cache)
 		kept := c != nil
 		if !kept {
-			c = newCache(e.set, nil)
+			c = newCache(nil)
 		}
 		p.spans = append(p.spans, span{cache: c, kept: kept, row: row, rows: s.Rows, start: c.n})
 		row += s.Rows

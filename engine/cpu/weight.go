@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"lapidary/checkpoint"
+	"lapidary/engine"
 	"lapidary/engine/cpu/kernel"
 )
 
@@ -25,7 +26,8 @@ type weight struct {
 
 func (w *weight) Dims() (rows, cols int) { return w.rows, w.cols }
 
-func (e *Engine) load(t checkpoint.Tensor) (*weight, error) {
+// Load binds a stored tensor; it keeps referring to t.Data.
+func (e *Engine) Load(t checkpoint.Tensor) (engine.Weight, error) {
 	w := &weight{Tensor: t, rows: t.Rows(), cols: t.Cols()}
 	switch {
 	case !t.Type.Known():
@@ -57,7 +59,7 @@ func (w *weight) norm(offset float32) []float32 {
 // floats expands row i into dst.
 func (w *weight) floats(i int, dst []float32) {
 	if err := checkpoint.Dequantize(w.Type, dst, w.Row(i)); err != nil {
-		panic(err) //nolint:forbidigo // load has checked type and size
+		panic(err) //nolint:forbidigo // Load has checked type and size
 	}
 }
 

@@ -500,24 +500,6 @@ DATA wordc77fe000<>+24(SB)/4, $0xc77fe000
 DATA wordc77fe000<>+28(SB)/4, $0xc77fe000
 GLOBL wordc77fe000<>(SB), RODATA|NOPTR, $32
 
-// func fromHalfAVX2(dst *float32, half *uint16, n int)
-// Requires: AVX, F16C
-TEXT ·fromHalfAVX2(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), AX
-	MOVQ half+8(FP), CX
-	MOVQ n+16(FP), DX
-	SHRQ $0x03, DX
-
-fromHalfAVX2_eights:
-	VCVTPH2PS (CX), Y0
-	VMOVUPS   Y0, (AX)
-	ADDQ      $0x20, AX
-	ADDQ      $0x10, CX
-	DECQ      DX
-	JNZ       fromHalfAVX2_eights
-	VZEROUPPER
-	RET
-
 // func rotateAVX2(x *float32, cos *float32, sin *float32, half int)
 // Requires: AVX, FMA3
 TEXT ·rotateAVX2(SB), NOSPLIT, $0-32

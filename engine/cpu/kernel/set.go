@@ -36,8 +36,8 @@ type Set struct {
 
 	// MulF32 and MulF16 add a [m, k] times b [k, NR] to c [m, NR], for each m
 	// in Rows; strides are in elements.
-	MulF32 func(m int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, k int)
-	MulF16 func(m int, a *float32, lda int, b *uint16, ldb int, c *float32, ldc int, k int)
+	MulF32 func(m int, a *float32, lda int, b *float32, ldb int, c *float32, ldc, k int)
+	MulF16 func(m int, a *float32, lda int, b *uint16, ldb int, c *float32, ldc, k int)
 	Rows   []int
 
 	// Dot is Σ x·y over n, a multiple of 8.
@@ -65,3 +65,11 @@ type Set struct {
 // blocks each. The activation is high and low digits [K], scales [K/32] and
 // sums [K/group].
 type Gemv func(w *byte, n, rowBytes, blocks int, high, low *int8, scale, sum *float32, out *float32)
+
+// byRows makes a MulF32 or MulF16 of loops that each take a fixed number of
+// rows, their index.
+func byRows[T float32 | uint16](loops ...func(a *float32, lda int, b *T, ldb int, c *float32, ldc, k int)) func(m int, a *float32, lda int, b *T, ldb int, c *float32, ldc, k int) {
+	return func(m int, a *float32, lda int, b *T, ldb int, c *float32, ldc, k int) {
+		loops[m](a, lda, b, ldb, c, ldc, k)
+	}
+}

@@ -43,13 +43,9 @@ func setAVX2() *Set {
 			checkpoint.Q4_K: gemvQ4_KAVX2, checkpoint.Q5_K: gemvQ5_KAVX2, checkpoint.Q6_K: gemvQ6_KAVX2,
 		},
 		Gemm32: gemm32AVX2, Gemm16: gemm16AVX2, GemmWide: gemmWideAVX2,
-		Rows: []int{4, 2, 1},
-		MulF32: func(m int, a *float32, lda int, b *float32, ldb int, c *float32, ldc, k int) {
-			[]func(*float32, int, *float32, int, *float32, int, int){1: mulF32AVX2_1, 2: mulF32AVX2_2, 4: mulF32AVX2_4}[m](a, lda, b, ldb, c, ldc, k)
-		},
-		MulF16: func(m int, a *float32, lda int, b *uint16, ldb int, c *float32, ldc, k int) {
-			[]func(*float32, int, *uint16, int, *float32, int, int){1: mulF16AVX2_1, 2: mulF16AVX2_2, 4: mulF16AVX2_4}[m](a, lda, b, ldb, c, ldc, k)
-		},
+		Rows:   []int{4, 2, 1},
+		MulF32: byRows(nil, mulF32AVX2_1, mulF32AVX2_2, nil, mulF32AVX2_4),
+		MulF16: byRows(nil, mulF16AVX2_1, mulF16AVX2_2, nil, mulF16AVX2_4),
 	})
 }
 
@@ -63,12 +59,8 @@ func setAVX512() *Set {
 			checkpoint.Q4_K: gemvQ4_KAVX512, checkpoint.Q5_K: gemvQ5_KAVX512, checkpoint.Q6_K: gemvQ6_KAVX512,
 		},
 		Gemm32: gemm32AVX512, Gemm16: gemm16AVX512, GemmWide: gemm32AVX512,
-		Rows: []int{8, 4, 2, 1},
-		MulF32: func(m int, a *float32, lda int, b *float32, ldb int, c *float32, ldc, k int) {
-			[]func(*float32, int, *float32, int, *float32, int, int){1: mulF32AVX512_1, 2: mulF32AVX512_2, 4: mulF32AVX512_4, 8: mulF32AVX512_8}[m](a, lda, b, ldb, c, ldc, k)
-		},
-		MulF16: func(m int, a *float32, lda int, b *uint16, ldb int, c *float32, ldc, k int) {
-			[]func(*float32, int, *uint16, int, *float32, int, int){1: mulF16AVX512_1, 2: mulF16AVX512_2, 4: mulF16AVX512_4, 8: mulF16AVX512_8}[m](a, lda, b, ldb, c, ldc, k)
-		},
+		Rows:   []int{8, 4, 2, 1},
+		MulF32: byRows(nil, mulF32AVX512_1, mulF32AVX512_2, nil, mulF32AVX512_4, nil, nil, nil, mulF32AVX512_8),
+		MulF16: byRows(nil, mulF16AVX512_1, mulF16AVX512_2, nil, mulF16AVX512_4, nil, nil, nil, mulF16AVX512_8),
 	})
 }

@@ -32,14 +32,10 @@ func setNEON() *Set {
 			checkpoint.Q4_K: expandQ4_KNEON, checkpoint.Q5_K: expandQ5_KNEON, checkpoint.Q6_K: expandQ6_KNEON,
 		},
 		Gemm32: gemm32NEON, Gemm16: gemm16NEON, GemmWide: gemmWideNEON,
-		Rows: []int{4, 2, 1},
-		MulF32: func(m int, a *float32, lda int, b *float32, ldb int, c *float32, ldc, k int) {
-			[]func(*float32, int, *float32, int, *float32, int, int){1: mulF32NEON_1, 2: mulF32NEON_2, 4: mulF32NEON_4}[m](a, lda, b, ldb, c, ldc, k)
-		},
-		MulF16: func(m int, a *float32, lda int, b *uint16, ldb int, c *float32, ldc, k int) {
-			[]func(*float32, int, *uint16, int, *float32, int, int){1: mulF16NEON_1, 2: mulF16NEON_2, 4: mulF16NEON_4}[m](a, lda, b, ldb, c, ldc, k)
-		},
-		Dot: dotNEON, ScaleMul: scaleMulNEON, GELUMul: geluMulNEON, Add: addNEON,
+		Rows:   []int{4, 2, 1},
+		MulF32: byRows(nil, mulF32NEON_1, mulF32NEON_2, nil, mulF32NEON_4),
+		MulF16: byRows(nil, mulF16NEON_1, mulF16NEON_2, nil, mulF16NEON_4),
+		Dot:    dotNEON, ScaleMul: scaleMulNEON, GELUMul: geluMulNEON, Add: addNEON,
 		Exp: expNEON, SoftCap: softCapNEON, Max: maxNEON, Half: toHalfNEON, Rotate: rotateNEON,
 	}
 }

@@ -22,8 +22,6 @@ func geluMulAVX2(y *float32, gate *float32, up *float32, n int)
 
 func toHalfAVX2(half *uint16, src *float32, n int)
 
-func fromHalfAVX2(dst *float32, half *uint16, n int)
-
 func rotateAVX2(x *float32, cos *float32, sin *float32, half int)
 
 func pause(n int)

@@ -279,25 +279,11 @@ func elementwise() {
 		VMAXPS(floatOf(-65504), v, v)
 		VCVTPS2PH(Imm(0), v, at(p["half"], 0))
 	}, none)
-	over("fromHalfAVX2", "func(dst *float32, half *uint16, n int)", []string{"dst", "half"}, func(p map[string]reg.Register) {
-		v := YMM()
-		VCVTPH2PS(at(p["half"], 0), v)
-		VMOVUPS(v, at(p["dst"], 0))
-	}, none)
 	rotate()
 }
 
 // greatestLane is the greatest of eight lanes, in the lowest.
-func greatestLane(y reg.VecVirtual) reg.Register {
-	x, u := XMM(), XMM()
-	VEXTRACTF128(Imm(1), y, x)
-	VMAXPS(y.AsX(), x, x)
-	VPERMILPS(Imm(0b1110), x, u)
-	VMAXPS(u, x, x)
-	VPERMILPS(Imm(1), x, u)
-	VMAXSS(u, x, x)
-	return x
-}
+func greatestLane(y reg.VecVirtual) reg.Register { return foldLanes(y, VMAXPS, VMAXSS) }
 
 // exp replaces v by e^v: 2^n·e^r with |r| ≤ ln 2 / 2, e^r by the polynomial of
 // Cephes' expf (error below 2 ulp). Arguments are kept within ±87.

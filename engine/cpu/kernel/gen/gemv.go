@@ -225,13 +225,17 @@ func (g *gemvLoop) product(w reg.Register, i int) reg.VecVirtual {
 }
 
 // sumLanes adds the eight lanes into the lowest.
-func sumLanes(y reg.VecVirtual) reg.Register {
+func sumLanes(y reg.VecVirtual) reg.Register { return foldLanes(y, VADDPS, VADDSS) }
+
+// foldLanes brings eight lanes into the lowest: halves, then quarters with the
+// packed instruction, the last two with the single one.
+func foldLanes(y reg.VecVirtual, packed, single func(ops ...Op)) reg.Register {
 	x, t := XMM(), XMM()
 	VEXTRACTF128(Imm(1), y, x)
-	VADDPS(y.AsX(), x, x)
+	packed(y.AsX(), x, x)
 	VPERMILPS(Imm(0b1110), x, t)
-	VADDPS(t, x, x)
+	packed(t, x, x)
 	VPERMILPS(Imm(1), x, t)
-	VADDSS(t, x, x)
+	single(t, x, x)
 	return x
 }
