@@ -24,12 +24,17 @@ func BenchmarkOpen(b *testing.B) {
 	}
 }
 
-// BenchmarkIndex is what the first Encode adds to that.
-func BenchmarkIndex(b *testing.B) {
+// BenchmarkEncoder is what the first text adds to that, and what the one does
+// with which an encoder of all texts is made.
+func BenchmarkEncoder(b *testing.B) {
 	tok := realTokenizer(b)
-	b.ReportAllocs()
-	for b.Loop() {
-		newEncoder(&tok.vocab)
+	for name, within := range map[string]*pairs{"prompt": pairsOf("The capital of France is"), "all": allPairs} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				newEncoder(&tok.vocab, within)
+			}
+		})
 	}
 }
 

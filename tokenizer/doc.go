@@ -60,9 +60,13 @@
 // # Cost
 //
 // A [Tokenizer] copies the vocabulary into one compact table and keeps nothing of
-// its source: Gemma 3's takes 5 MB, and 7 ms from a GGUF file. The index that
-// encoding needs, 2.4 MB and 7 ms, is built by the first call that needs it;
-// decoding never does. Encoding takes O(n log n) in the longest stretch
-// without a place where no piece continues (in most scripts: a word), O(n) in the
-// text. All methods may be called from several goroutines at once.
+// its source: Gemma 3's takes 3.3 MB, and 4 ms of two threads from a GGUF file. The
+// index that encoding needs, 2.4 MB and 10 ms in a program that has just started,
+// is built when several texts or a long one are encoded; the first prompts take an index of
+// the pieces that can occur in them, in under 1 ms. Decoding needs neither.
+//
+// Encoding takes O(n log n) in the longest stretch without a place where no
+// piece continues (in most scripts: a word), O(n) in the text: 35 MB/s on a mixture
+// of 26 scripts, code and emoji, where Hugging Face's tokenizers take 8 MB/s (go run
+// ./bench/tokens). All methods may be called from several goroutines at once.
 package tokenizer

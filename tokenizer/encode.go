@@ -12,37 +12,59 @@ import (
 const maxRun = 1 << 30
 
 // encoder is what encoding needs beside the vocabulary. Building it for 262,144
-// pieces takes about 6 ms, so it waits for the first use.
+// pieces takes about 10 ms when a program starts, so it waits until it pays.
 type encoder struct {
 	*index
 	symbols *trie
 	ascii   [utf8.RuneSelf]int32 // the piece of each ASCII character, or none
 	longest int                  // bytes of the longest normal piece
-	// joins has a bit for every two bytes that are neighbours in some piece.
+	// joins are the bytes that are neighbours in some piece.
 	// Where two characters meet whose bytes are not, no merge can ever join
 	// them, so the text can be cut there and the parts encoded alone: nothing
 	// but "> </" has a space inside in Gemma 3's vocabulary.
-	joins [256][4]uint64
+	joins pairs
 	// whole has two bits a piece: 1 says that the piece's own text has been
 	// encoded, 2 that it came out as that one piece. Most words of a text are
 	// such pieces, and need one lookup from the second time on.
 	whole []atomic.Uint32
 }
 
+// ready is the encoder of every text.
 func (t *Tokenizer) ready() *encoder {
-	t.once.Do(func() { t.encoder = newEncoder(&t.vocab) })
-	return t.encoder
+	t.once.Do(func() { t.encoder.Store(newEncoder(&t.vocab, allPairs)) })
+	return t.encoder.Load()
 }
 
-func newEncoder(v *vocab) *encoder {
+const (
+	// fewBytes is how long a text may be for an encoder of its own.
+	fewBytes = 4096
+	// fewTexts is how many such texts come before the encoder of every text is
+	// worth its time.
+	fewTexts = 4
+)
+
+// encoderFor is an encoder of text. A program that is started for one prompt
+// spends 2 ms on the pieces that can occur in it, not 10 on all of them.
+func (t *Tokenizer) encoderFor(text string) *encoder {
+	if e := t.encoder.Load(); e != nil {
+		return e
+	}
+	if len(text) <= fewBytes && t.texts.Add(1) <= fewTexts {
+		return newEncoder(&t.vocab, pairsOf(text))
+	}
+	return t.ready()
+}
+
+// newEncoder makes an encoder of the texts whose neighbouring bytes are pairs:
+// a piece with others occurs in none of them.
+func newEncoder(v *vocab, within *pairs) *encoder {
+	ids := v.where(func(k kind, piece []byte) bool { return k == normal && within.spell(piece) })
 	e := &encoder{whole: make([]atomic.Uint32, v.len()/16+1)}
 	var wait sync.WaitGroup
-	wait.Go(func() { e.index = newIndex(v, false) }) // three quarters of the work
-	e.symbols = newTrie(v)
-	for id, k := range v.kinds {
-		if k == normal {
-			e.learn(v.piece(int32(id)))
-		}
+	wait.Go(func() { e.index = newIndex(v, ids) }) // three quarters of the work
+	e.symbols = newTrie(v, within)
+	for _, id := range ids {
+		e.learn(v.piece(id))
 	}
 	wait.Wait()
 	for c := range e.ascii {
@@ -54,13 +76,9 @@ func newEncoder(v *vocab) *encoder {
 func (e *encoder) learn(piece []byte) {
 	e.longest = max(e.longest, len(piece))
 	for i := 1; i < len(piece); i++ {
-		b := piece[i]
-		e.joins[piece[i-1]][b>>6] |= 1 << (b & 63)
+		e.joins.add(piece[i-1], piece[i])
 	}
 }
-
-// join reports whether some piece has byte b after byte a.
-func (e *encoder) join(a, b byte) bool { return e.joins[a][b>>6]>>(b&63)&1 != 0 }
 
 // Encode turns text into tokens. What looks like a control token in it is
 // ordinary text, and no BOS is put before it: the spans of the tokens tile text.
@@ -78,11 +96,11 @@ func (t *Tokenizer) encode(text string, special bool) []Token {
 	if strings.Contains(text, spaceMark) {
 		return t.encodeMarked(text, special)
 	}
-	e := t.ready()
 	if !t.spacePrefix {
-		return e.encode(text, special)
+		return t.encoderFor(text).encode(text, special)
 	}
-	tokens := e.encode(" "+text, special)
+	text = " " + text
+	tokens := t.encoderFor(text).encode(text, special)
 	for i := range tokens {
 		tokens[i].From = max(tokens[i].From-1, 0)
 		tokens[i].To--
@@ -135,7 +153,7 @@ func (e *encoder) run(text string, from int, special bool) (end int, symbol int3
 				return i, symbol, size
 			}
 		}
-		if i > from && (!e.join(text[i-1], b) || i-from >= maxRun) {
+		if i > from && (!e.joins.has(text[i-1], b) || i-from >= maxRun) {
 			return i, none, 0
 		}
 		i += charLen(text[i:])

@@ -3,6 +3,7 @@ package tokenizer
 import (
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -82,6 +83,9 @@ func FuzzEncode(f *testing.F) {
 		}
 		if err := checkTokens(tok, text, tok.EncodeSpecial(text)); err != nil {
 			t.Error(err)
+		}
+		if one := newEncoder(&tok.vocab, pairsOf(text)); !strings.Contains(text, spaceMark) && !slices.Equal(one.encode(text, true), tok.EncodeSpecial(text)) {
+			t.Errorf("%q: an encoder of its own makes %v of it", text, one.encode(text, true))
 		}
 		if len(text) > 500 {
 			return // the naive tokenizer is quadratic

@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"bytes"
 	"hash/maphash"
 	"math/bits"
 )
@@ -18,15 +19,13 @@ type index struct {
 	ids   uint32   // mask of the id bits
 }
 
-// newIndex lists the pieces of kind normal, or all kinds with text.
-func newIndex(v *vocab, all bool) *index {
+// newIndex lists the pieces with these ids.
+func newIndex(v *vocab, ids []int32) *index {
 	x := &index{vocab: v, seed: maphash.MakeSeed()}
 	x.ids = 1<<bits.Len(uint(v.len())) - 1
-	x.slots = make([]uint32, 2<<bits.Len(uint(max(v.len()-1, 0))))
-	for id, k := range v.kinds {
-		if k == normal || all && (k == userDefined || k == unused) {
-			x.insert(int32(id))
-		}
+	x.slots = make([]uint32, 2<<bits.Len(uint(max(len(ids)-1, 0))))
+	for _, id := range ids {
+		x.insert(id)
 	}
 	return x
 }
@@ -34,10 +33,9 @@ func newIndex(v *vocab, all bool) *index {
 // insert adds a piece, unless one before it has the same text.
 func (x *index) insert(id int32) {
 	piece := x.piece(id)
-	hash := maphash.Bytes(x.seed, piece)
-	at, tag := x.start(hash)
+	at, tag := x.start(maphash.Bytes(x.seed, piece))
 	for ; x.slots[at] != 0; at = (at + 1) & (len(x.slots) - 1) {
-		if x.holds(at, tag, string(piece)) {
+		if slot := x.slots[at]; slot&^x.ids == tag && bytes.Equal(x.piece(int32(slot&x.ids)-1), piece) {
 			return
 		}
 	}
@@ -48,8 +46,12 @@ func (x *index) insert(id int32) {
 func (x *index) find(text string) int32 {
 	at, tag := x.start(maphash.String(x.seed, text))
 	for ; x.slots[at] != 0; at = (at + 1) & (len(x.slots) - 1) {
-		if x.holds(at, tag, text) {
-			return int32(x.slots[at]&x.ids) - 1
+		slot := x.slots[at]
+		if slot&^x.ids != tag {
+			continue
+		}
+		if id := int32(slot&x.ids) - 1; string(x.piece(id)) == text {
+			return id
 		}
 	}
 	return none
@@ -57,9 +59,4 @@ func (x *index) find(text string) int32 {
 
 func (x *index) start(hash uint64) (at int, tag uint32) {
 	return int(hash) & (len(x.slots) - 1), uint32(hash>>32) &^ x.ids
-}
-
-func (x *index) holds(at int, tag uint32, text string) bool {
-	slot := x.slots[at]
-	return slot&^x.ids == tag && string(x.piece(int32(slot&x.ids)-1)) == text
 }

@@ -1,7 +1,9 @@
 package tokenizer
 
 import (
+	"cmp"
 	"fmt"
+	"sync"
 
 	"lapidary/checkpoint"
 )
@@ -48,28 +50,66 @@ func fromMetadata(m *checkpoint.Metadata) (*Tokenizer, error) {
 	return a.finish()
 }
 
+// ggufPieces reads the pieces in two halves at once: a start waits for this.
 func ggufPieces(m *checkpoint.Metadata) (*assembler, error) {
 	pieces, ok := m.Strings("tokenizer.ggml.tokens")
 	if !ok {
 		return nil, fmt.Errorf("tokenizer.ggml.tokens is missing or no array of strings")
 	}
-	types, ok := m.Ints("tokenizer.ggml.token_type")
+	types, ok := ggufTypes(m)
 	if !ok || len(types) != pieces.Len() {
 		return nil, fmt.Errorf("tokenizer.ggml.token_type does not have one integer for each of the %d tokens", pieces.Len())
 	}
 	a := newAssembler(pieces.Len())
-	if a.scores, ok = m.Floats("tokenizer.ggml.scores"); ok && len(a.scores) != pieces.Len() {
+	middle := pieces.Len() / 2
+	first, second := a.part(0, middle), a.part(middle, pieces.Len())
+	var secondErr error
+	var wait sync.WaitGroup
+	wait.Go(func() {
+		a.scores, ok = m.Floats("tokenizer.ggml.scores")
+		secondErr = second.addGGUF(pieces, types)
+	})
+	firstErr := first.addGGUF(pieces, types)
+	wait.Wait()
+	if ok && len(a.scores) != pieces.Len() {
 		return nil, fmt.Errorf("tokenizer.ggml.scores has %d numbers for %d tokens", len(a.scores), pieces.Len())
 	}
+	if err := cmp.Or(firstErr, secondErr); err != nil {
+		return nil, err
+	}
+	return a, a.join(first, second)
+}
+
+// ggufTypes are 32-bit numbers in every file known; others are taken too.
+func ggufTypes(m *checkpoint.Metadata) ([]int32, bool) {
+	const key = "tokenizer.ggml.token_type"
+	if types, ok := m.Any(key).([]int32); ok {
+		return types, true
+	}
+	wide, ok := m.Ints(key)
+	types := make([]int32, len(wide))
+	for i, n := range wide {
+		types[i] = int32(min(max(n, -1), 256)) // neither is a kind
+	}
+	return types, ok
+}
+
+// addGGUF adds those of a file's pieces that a part of the vocabulary has.
+func (a *assembler) addGGUF(pieces checkpoint.StringArray, types []int32) error {
 	for i, piece := range pieces.All() {
-		if types[i] < 0 || types[i] > 255 {
-			return nil, fmt.Errorf("tokenizer.ggml.token_type: entry %d is %d", i, types[i])
+		switch {
+		case i < a.first:
+			continue
+		case i == a.first+cap(a.kinds):
+			return nil
+		case types[i] < 0 || types[i] > 255:
+			return fmt.Errorf("tokenizer.ggml.token_type: entry %d is %d", i, types[i])
 		}
 		if err := a.add(piece, kind(types[i])); err != nil {
-			return nil, fmt.Errorf("tokenizer.ggml.tokens: %w", err)
+			return fmt.Errorf("tokenizer.ggml.tokens: %w", err)
 		}
 	}
-	return a, nil
+	return nil
 }
 
 func ggufSettings(m *checkpoint.Metadata, a *assembler) error {

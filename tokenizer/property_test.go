@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -176,4 +177,74 @@ func TestWholePiecesAreRemembered(t *testing.T) {
 	if !tok.ready().isWhole(id) {
 		t.Error("a piece that encodes to itself is not marked")
 	}
+}
+
+// A text of its own encoder has the ids that the encoder of every text gives it.
+func TestEncoderOfOneText(t *testing.T) {
+	for name, tok := range map[string]*Tokenizer{"real": realTokenizer(t), "small": smallTokenizer(t)} {
+		gen := texts(tok)
+		t.Run(name, rapid.MakeCheck(func(t *rapid.T) {
+			text := gen.Draw(t, "text")
+			one := newEncoder(&tok.vocab, pairsOf(text))
+			for _, special := range []bool{false, true} {
+				if got, want := one.encode(text, special), tok.ready().encode(text, special); !slices.Equal(got, want) {
+					t.Fatalf("special %v: %v, want %v", special, got, want)
+				}
+			}
+		}))
+	}
+}
+
+func TestFirstTexts(t *testing.T) {
+	tok := smallTokenizer(t)
+	for i, c := range readCases(t, "small-agreement.json")[:2*fewTexts] {
+		if got := IDs(tok.Encode(c.Text)); !slices.Equal(got, c.IDs) {
+			t.Errorf("text %d: got %v, want %v", i, got, c.IDs)
+		}
+		if made, want := tok.encoder.Load() != nil, i >= fewTexts; made != want {
+			t.Errorf("after text %d: an encoder of every text is there: %v, want %v", i, made, want)
+		}
+	}
+	tok = smallTokenizer(t)
+	if tok.Encode(strings.Repeat("a", fewBytes+1)); tok.encoder.Load() == nil {
+		t.Error("a long text had an encoder of its own")
+	}
+}
+
+// TestPartsJoin: a vocabulary made in parts is the one made at once, whether
+// the texts fit their room or not.
+func TestPartsJoin(t *testing.T) {
+	names := []string{"<unk>", "<bos>", "<eos>", "<0x41>", "<0x42>", "<table>", "", "a", "▁b", "x▁y"}
+	kinds := []kind{unknown, control, control, byteToken, byteToken, userDefined, normal, normal, normal, unused}
+	rapid.Check(t, func(t *rapid.T) {
+		picks := rapid.SliceOfN(rapid.IntRange(0, len(names)-1), 1, 40).Draw(t, "pieces")
+		long := rapid.SliceOfN(rapid.IntRange(0, 30), len(picks), len(picks)).Draw(t, "long")
+		add := func(a *assembler, from, to int) {
+			for i := from; i < to; i++ {
+				name := names[picks[i]]
+				if kinds[picks[i]] == normal {
+					name += strings.Repeat("z", long[i])
+				}
+				if err := a.add([]byte(name), kinds[picks[i]]); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		want := newAssembler(len(picks))
+		add(want, 0, len(picks))
+		got := newAssembler(len(picks))
+		a, b := rapid.IntRange(0, len(picks)).Draw(t, "first cut"), rapid.IntRange(0, len(picks)).Draw(t, "second cut")
+		cuts := []int{0, min(a, b), max(a, b), len(picks)}
+		var parts []*assembler
+		for i, from := range cuts[:3] {
+			parts = append(parts, got.part(from, cuts[i+1]))
+			add(parts[i], from, cuts[i+1])
+		}
+		if err := got.join(parts...); err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Fatalf("got %+v, want %+v", got, want)
+		}
+	})
 }

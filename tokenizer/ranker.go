@@ -18,7 +18,7 @@ type ranker struct {
 
 func newRanker(v *vocab) *ranker {
 	return &ranker{
-		index: newIndex(v, true),
+		index: newIndex(v, v.where(func(k kind, _ []byte) bool { return k == normal || k == userDefined || k == unused })),
 		ranks: slices.Repeat([]uint32{unranked}, v.len()),
 	}
 }

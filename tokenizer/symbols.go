@@ -16,10 +16,12 @@ type trieNode struct {
 	control        bool
 }
 
-func newTrie(v *vocab) *trie {
+func newTrie(v *vocab, within *pairs) *trie {
 	t := &trie{nodes: []trieNode{{id: none}}}
 	for _, id := range v.symbols {
-		t.insert(v.piece(id), id, v.kinds[id] == control)
+		if symbol := v.piece(id); within.spell(symbol) {
+			t.insert(symbol, id, v.kinds[id] == control)
+		}
 	}
 	return t
 }

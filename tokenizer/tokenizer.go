@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // Tokenizer is a vocabulary with the rules that turn text into its ids. Make
@@ -14,7 +15,8 @@ type Tokenizer struct {
 	settings
 
 	once    sync.Once
-	encoder *encoder // made by ready
+	encoder atomic.Pointer[encoder] // of every text; made by ready
+	texts   atomic.Int32            // that had an encoder of their own
 }
 
 // None is the tokenizer of a model that has none: no ids have a text, and every

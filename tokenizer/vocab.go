@@ -64,6 +64,17 @@ func (v *vocab) piece(id int32) []byte {
 	return v.text[from:to:to]
 }
 
+// where lists the ids of the pieces that are wanted.
+func (v *vocab) where(wanted func(k kind, piece []byte) bool) []int32 {
+	ids := make([]int32, 0, v.len()) // pages that are not written take no memory
+	for id, k := range v.kinds {
+		if wanted(k, v.piece(int32(id))) {
+			ids = append(ids, int32(id))
+		}
+	}
+	return ids
+}
+
 // rank is piece id's place in the order of merges.
 func (v *vocab) rank(id int32) uint32 {
 	if v.ranks == nil {
@@ -76,6 +87,7 @@ func (v *vocab) rank(id int32) uint32 {
 type assembler struct {
 	vocab
 	settings
+	first       int // id of the first piece
 	scores      []float32
 	symbolBytes int
 	ranked      bool             // ranks are set, if only to nil
@@ -90,11 +102,13 @@ type settings struct {
 	spacePrefix    bool
 }
 
+// pieceBytes is the room for a piece: Gemma's average 7.8 bytes.
+const pieceBytes = 9
+
 func newAssembler(pieces int) *assembler {
 	a := &assembler{
 		vocab: vocab{
-			// Gemma's pieces average 7.5 bytes.
-			text:  make([]byte, 0, pieces*8),
+			text:  make([]byte, 0, pieces*pieceBytes),
 			ends:  append(make([]uint32, 0, pieces+1), 0),
 			kinds: make([]kind, 0, pieces),
 		},
@@ -110,7 +124,7 @@ func newAssembler(pieces int) *assembler {
 
 // add appends the piece with the next id.
 func (a *assembler) add(piece []byte, k kind) error {
-	id := int32(len(a.kinds))
+	id := int32(a.first + len(a.kinds))
 	if len(piece) > maxPiece {
 		return fmt.Errorf("piece %d is %d bytes long, at most %d are supported", id, len(piece), maxPiece)
 	}
@@ -135,6 +149,63 @@ func (a *assembler) add(piece []byte, k kind) error {
 	a.ends = append(a.ends, uint32(len(a.text)))
 	a.kinds = append(a.kinds, k)
 	return nil
+}
+
+// part makes an assembler of the pieces with ids in [from, to), so that
+// several threads can add pieces. It writes them where they belong, but for the
+// text, which join moves there.
+func (a *assembler) part(from, to int) *assembler {
+	p := newAssembler(0)
+	p.first = from
+	p.text = a.text[from*pieceBytes : from*pieceBytes : to*pieceBytes]
+	p.ends = a.ends[from+1 : from+1 : to+1]
+	p.kinds = a.kinds[from:from:to]
+	return p
+}
+
+// join takes in the parts of an assembler, which must be full.
+func (a *assembler) join(parts ...*assembler) error {
+	room, inPlace := a.text[:cap(a.text)], true
+	for _, p := range parts {
+		from, to := len(a.text), len(a.text)+len(p.text)
+		if to > math.MaxInt32 {
+			return fmt.Errorf("the pieces take more than 2 GiB")
+		}
+		if a.symbolBytes += p.symbolBytes; a.symbolBytes > maxSymbols {
+			return fmt.Errorf("the control and user-defined pieces take more than %d MiB", maxSymbols>>20)
+		}
+		if inPlace = inPlace && to <= (p.first+len(p.kinds))*pieceBytes; inPlace {
+			copy(room[from:], p.text)
+			a.text = room[:to]
+		} else { // long pieces; the next part's may lie there
+			a.text = append(slices.Clip(a.text), p.text...)
+		}
+		for i := range p.ends {
+			p.ends[i] += uint32(from)
+		}
+		a.ends = a.ends[:len(a.ends)+len(p.ends)]
+		a.kinds = a.kinds[:len(a.kinds)+len(p.kinds)]
+		a.takeNames(p)
+	}
+	return nil
+}
+
+// takeNames takes in what settle has noted in a part.
+func (a *assembler) takeNames(p *assembler) {
+	a.symbols = append(a.symbols, p.symbols...)
+	for b, id := range p.bytes {
+		if a.bytes[b] == none {
+			a.bytes[b] = id
+		}
+	}
+	if a.unk == none {
+		a.unk = p.unk
+	}
+	for name, id := range p.named {
+		if _, ok := a.named[name]; !ok {
+			a.named[name] = id
+		}
+	}
 }
 
 // settle decides what a piece is for this package and notes it where it is
