@@ -71,6 +71,8 @@ type Session struct {
 	mu    sync.Mutex
 	cache engine.Cache // nil before the first prompt
 	held  []int32      // what the cache holds
+
+	drafter generate.Drafter // nil for none
 }
 
 // NewSession makes an empty session. Close returns its memory.
@@ -83,6 +85,10 @@ func (s *Session) Close() {
 	if s.cache != nil {
 		s.cache.Close()
 		s.cache, s.held = nil, nil
+	}
+	if s.drafter != nil {
+		s.drafter.Close()
+		s.drafter = nil
 	}
 }
 
@@ -120,7 +126,7 @@ func (s *Session) Generate(ctx context.Context, prompt []int32, p Params) iter.S
 		}
 		ids, shifted := slices.Clone(prompt), len(prompt) > s.model.core.context
 		defer func() { s.remember(ids, shifted) }()
-		for t, err := range generate.Generate(ctx, s.model.core, s.model.tokenizer, s.cache, prompt, p) {
+		for t, err := range generate.Speculate(ctx, s.model.core, s.model.tokenizer, s.cache, prompt, p, s.drafter) {
 			if err == nil {
 				ids = append(ids, t.ID)
 				shifted = len(ids) > s.model.core.context
@@ -135,7 +141,7 @@ func (s *Session) Generate(ctx context.Context, prompt []int32, p Params) iter.S
 // rewind leaves in the cache what it has in common with the prompt.
 func (s *Session) rewind(prompt []int32) error {
 	if s.cache == nil {
-		s.cache = s.model.core.NewCache()
+		s.cache, s.drafter = s.model.core.NewCache(), s.model.newDrafter()
 	}
 	n := 0
 	for n < min(len(s.held), len(prompt)) && s.held[n] == prompt[n] {

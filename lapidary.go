@@ -49,6 +49,8 @@ type Model struct {
 	engine     engine.Engine
 	core       *limited
 	template   func() (*chat.Template, error)
+	ngrams     bool   // guess tokens from the text
+	draft      *Model // guesses tokens, may be nil
 
 	mu     sync.Mutex
 	users  int // calls that read the weights now
@@ -78,14 +80,21 @@ func Open(ctx context.Context, name string, opts ...Option) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{}
+	return open(ctx, name, o)
+}
+
+func open(ctx context.Context, name string, o options) (m *Model, err error) {
+	m = &Model{}
 	if m.local, err = o.locate(ctx, name); err != nil {
 		return nil, err
 	}
 	if m.checkpoint, err = checkpoint.Open(m.local.Path); err != nil {
 		return nil, err
 	}
-	if err := m.load(o); err != nil {
+	if err = m.load(o); err == nil {
+		err = m.openDraft(ctx, o)
+	}
+	if err != nil {
 		_ = m.release() // what went wrong before it matters more
 		return nil, err
 	}
@@ -168,8 +177,11 @@ func (m *Model) Close() error {
 
 func (m *Model) release() error {
 	var err error
+	if m.draft != nil {
+		err = m.draft.Close()
+	}
 	if m.engine != nil {
-		err = m.engine.Close()
+		err = errors.Join(err, m.engine.Close())
 	}
 	return errors.Join(err, m.checkpoint.Close())
 }

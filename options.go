@@ -46,6 +46,9 @@ type options struct {
 	pull     bool
 	bare     bool // a tokenizer may be missing
 	progress hub.Progress
+
+	speculation string
+	draft       string // a model's name, "" for none
 }
 
 // WithEngine computes with the engine of that name: "cpu", which is fast, or
@@ -105,13 +108,13 @@ func WithoutTokenizer() Option {
 }
 
 func gather(opts []Option) (options, error) {
-	o := options{engine: DefaultEngine}
+	o := options{engine: DefaultEngine, speculation: DefaultSpeculation}
 	for _, opt := range opts {
 		if err := opt(&o); err != nil {
 			return o, err
 		}
 	}
-	return o, nil
+	return o, o.checkSpeculation()
 }
 
 // locate finds the model's files, and brings them here if that is allowed.

@@ -69,6 +69,8 @@ type Result struct {
 	CachedTokens int // of the prompt, those the cache held
 	Tokens       int // that the model chose
 	Dropped      int // that context shifts forgot
+	Drafted      int // that were guessed and verified
+	Accepted     int // of the drafted, those that were right
 
 	Prefill time.Duration // evaluating the prompt
 	Decode  time.Duration // everything after, without the time the caller took
@@ -83,9 +85,20 @@ type Result struct {
 // why, or with an error; leaving the loop early ends it too. A cancelled
 // context ends it before the next token with the context's error.
 func Generate(ctx context.Context, m Model, v Vocabulary, cache engine.Cache, prompt []int32, p Params) iter.Seq2[Token, error] {
+	return Speculate(ctx, m, v, cache, prompt, p, nil)
+}
+
+// Speculate is Generate with a drafter, nil for none: what it guesses is
+// evaluated in one pass, so that a right guess saves one. Each token is chosen
+// as Generate chooses it, from the logits of its place with the same penalties
+// and the same random numbers; if a pass over several rows gives the logits of
+// passes over one, as those of engine/ref and engine/cpu do, the tokens are the
+// same. An error of the drafter ends the sequence.
+func Speculate(ctx context.Context, m Model, v Vocabulary, cache engine.Cache, prompt []int32, p Params, d Drafter) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
 		g, err := newGeneration(m, v, cache, prompt, p)
 		if err == nil {
+			g.spec.drafter = d
 			err = g.run(ctx, yield)
 		}
 		if err != nil {
@@ -101,6 +114,7 @@ type generation struct {
 	cache      engine.Cache
 	params     Params
 	context    int
+	vocab      int
 
 	ids     []int32 // prompt and answer, without what shifts dropped
 	ends    []int32 // tokens that end it
@@ -108,7 +122,9 @@ type generation struct {
 	text    *text
 	probs   *logProbs // nil if nobody asked
 	step    [1]gemma.Step
+	rows    []int32 // the token chosen last and a draft
 	logits  gemma.Logits
+	spec    speculation
 	result  Result
 }
 
@@ -118,7 +134,7 @@ func newGeneration(m Model, v Vocabulary, cache engine.Cache, prompt []int32, p 
 	if err != nil {
 		return nil, err
 	}
-	g := &generation{model: m, vocabulary: v, cache: cache, params: p, context: c.Context,
+	g := &generation{model: m, vocabulary: v, cache: cache, params: p, context: c.Context, vocab: c.Vocab,
 		sampler: s, text: newText(p.Stop), ends: append(slices.Clone(v.EOS()), p.StopTokens...)}
 	if p.LogProbs != 0 {
 		g.probs = &logProbs{n: p.LogProbs}
@@ -151,6 +167,7 @@ func (g *generation) run(ctx context.Context, yield func(Token, error) bool) err
 		return err
 	}
 	g.result.Prefill = time.Since(began)
+	defer g.settle()
 	for {
 		began = time.Now()
 		t, err := g.next()
@@ -190,7 +207,10 @@ func (g *generation) prefill(ctx context.Context) error {
 	}
 	held = g.cache.Len()
 	g.result.CachedTokens = held
-	return g.evaluate(ctx, g.ids[held:])
+	if g.spec.drafter != nil {
+		g.spec.drafter.Restart(g.ids)
+	}
+	return g.evaluate(ctx, g.ids[held:], gemma.LastRow)
 }
 
 // Rewind leaves the first n positions in the cache, or none where a sliding
@@ -205,8 +225,9 @@ func Rewind(cache engine.Cache, n int) error {
 	return cache.Truncate(0)
 }
 
-// evaluate runs the ids in pieces and leaves the logits that follow the last.
-func (g *generation) evaluate(ctx context.Context, ids []int32) error {
+// evaluate runs the ids in pieces and leaves the logits of the last row, or of
+// all rows of a single piece.
+func (g *generation) evaluate(ctx context.Context, ids []int32, want gemma.Want) error {
 	for len(ids) > 0 {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -214,19 +235,20 @@ func (g *generation) evaluate(ctx context.Context, ids []int32) error {
 		n := min(len(ids), gemma.MaxRows)
 		g.step[0] = gemma.Step{Cache: g.cache, Tokens: ids[:n]}
 		if n == len(ids) {
-			g.step[0].Logits = gemma.LastRow
+			g.step[0].Logits = want
 		}
 		if err := g.model.Forward(ctx, g.step[:], &g.logits); err != nil {
 			return err
 		}
 		ids = ids[n:]
 	}
+	g.spec.row = 0
 	return nil
 }
 
 // next chooses a token.
 func (g *generation) next() (t Token, err error) {
-	row := g.logits.Row(0)
+	row := g.logits.Row(g.spec.row)
 	if t.ID, err = g.sampler.Sample(row); err != nil {
 		return t, err
 	}
@@ -234,6 +256,9 @@ func (g *generation) next() (t Token, err error) {
 		if t.LogProb, t.Top, err = g.probs.of(row, t.ID, g.textOf); err != nil {
 			return t, err
 		}
+	}
+	if err := g.verify(t.ID); err != nil {
+		return t, err
 	}
 	g.ids = append(g.ids, t.ID)
 	g.result.Tokens++
@@ -256,7 +281,7 @@ func (g *generation) end(t *Token) *Result {
 		r.Reason = Stop
 	case r.Tokens == g.params.MaxTokens:
 		r.Reason = Length
-	case g.cache.Len() == g.context && !g.params.ContextShift:
+	case len(g.ids) > g.context && !g.params.ContextShift:
 		r.Reason, r.ContextFull = Length, true
 	default:
 		return nil
@@ -265,16 +290,41 @@ func (g *generation) end(t *Token) *Result {
 	return r
 }
 
-// extend evaluates the token chosen last, after a shift if there is no room.
+// extend evaluates what the cache lacks and a draft, after a shift if there is
+// no room. A token that was drafted and chosen has its logits already.
 func (g *generation) extend(ctx context.Context) error {
-	if g.cache.Len() < g.context {
-		return g.evaluate(ctx, g.ids[len(g.ids)-1:])
+	if g.cache.Len() >= len(g.ids) {
+		return ctx.Err()
 	}
+	if len(g.ids) > g.context {
+		return g.shift(ctx)
+	}
+	draft, err := g.draft(ctx)
+	if err != nil {
+		return err
+	}
+	if len(draft) == 0 {
+		return g.evaluate(ctx, g.ids[g.cache.Len():], gemma.LastRow)
+	}
+	g.rows = append(append(g.rows[:0], g.ids[g.cache.Len():]...), draft...)
+	if err := g.evaluate(ctx, g.rows, gemma.AllRows); err != nil {
+		return err
+	}
+	g.spec.pending = g.rows[1:]
+	g.result.Drafted += len(draft)
+	return nil
+}
+
+// shift drops tokens and evaluates the others.
+func (g *generation) shift(ctx context.Context) error {
 	g.drop()
 	if err := g.cache.Truncate(0); err != nil {
 		return err
 	}
-	return g.evaluate(ctx, g.ids)
+	if g.spec.drafter != nil {
+		g.spec.drafter.Restart(g.ids)
+	}
+	return g.evaluate(ctx, g.ids, gemma.LastRow)
 }
 
 // drop forgets the older half of the tokens that need not be kept. Keys were

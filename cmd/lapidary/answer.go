@@ -114,8 +114,12 @@ func warn(w io.Writer, m *lapidary.Model, end *lapidary.Result) {
 
 func stats(w io.Writer, a *answer, end *lapidary.Result) {
 	t := timing(a, end)
-	fmt.Fprintf(w, "load %.3f s; prompt %d tokens in %.3f s, %.1f tokens/s; answer %d tokens in %.3f s, %.1f tokens/s\n",
+	fmt.Fprintf(w, "load %.3f s; prompt %d tokens in %.3f s, %.1f tokens/s; answer %d tokens in %.3f s, %.1f tokens/s",
 		t.Load, end.PromptTokens, t.Prefill, t.PrefillRate, end.Tokens, t.Decode, t.DecodeRate)
+	if t.Drafted > 0 {
+		fmt.Fprintf(w, "; %d of %d guesses right", t.Accepted, t.Drafted)
+	}
+	fmt.Fprintln(w)
 }
 
 // interruption is the error that an interrupted command ends with.
@@ -187,6 +191,8 @@ type timingJSON struct {
 	PrefillRate float64 `json:"prefill_tps"`
 	Decode      float64 `json:"decode_s"`
 	DecodeRate  float64 `json:"decode_tps"`
+	Drafted     int     `json:"drafted"`  // tokens that were guessed and verified
+	Accepted    int     `json:"accepted"` // those of them that were right
 }
 
 // scoredJSON is a token with its log-probability, alternativeJSON another that
@@ -233,6 +239,7 @@ func timing(a *answer, end *lapidary.Result) timingJSON {
 	return timingJSON{
 		Load: a.load.Seconds(), Prefill: end.Prefill.Seconds(), Decode: end.Decode.Seconds(),
 		PrefillRate: rate(end.PromptTokens-end.CachedTokens, end.Prefill), DecodeRate: rate(end.Tokens-1, end.Decode),
+		Drafted: end.Drafted, Accepted: end.Accepted,
 	}
 }
 

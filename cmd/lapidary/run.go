@@ -36,11 +36,16 @@ dropped. Only the answer goes to standard output.
 <start_of_turn> in it recognised, the token that begins a text put first.
 
 How a token is chosen, in this order: penalties, temperature, top-k, top-p, min-p, a
-draw. What is not set is as the model's makers recommend.`,
+draw. What is not set is as the model's makers recommend.
+
+What an answer repeats of the text before it, as when a text is edited, is guessed
+and verified several tokens at a time; --draft asks a smaller model for guesses too.
+No answer changes by it; --speculate off leaves it out.`,
 		Example: `  lapidary run gemma3:270m-pt "The capital of France is" --temperature 0 --max-tokens 20
   lapidary run gemma3:4b "Why is the sky blue?" --system "Answer in one sentence."
   cat report.txt | lapidary run gemma3:4b "Summarise this:"
   lapidary run ./model.gguf --raw "def fibonacci(n):" --stop "def" --json --logprobs 5
+  lapidary run gemma3:12b "Write a poem." --draft gemma3:270m
   lapidary run gemma3:4b`,
 		RunE: func(c *cobra.Command, args []string) error { return asMisuse(f.run(c, args)) },
 	}
@@ -77,6 +82,7 @@ type runFlags struct {
 	sampling
 	raw, json, stats bool
 	system           string
+	speculate, draft string
 }
 
 func (f *runFlags) register(fs *pflag.FlagSet) {
@@ -85,6 +91,8 @@ func (f *runFlags) register(fs *pflag.FlagSet) {
 	f.sampling.register(fs)
 	fs.BoolVar(&f.raw, "raw", false, "no chat template; control tokens in the prompt are recognised")
 	fs.StringVar(&f.system, "system", "", "text that says how to answer")
+	fs.StringVar(&f.speculate, "speculate", lapidary.DefaultSpeculation, "guess tokens that are verified together: "+strings.Join(lapidary.Speculations(), " or "))
+	fs.StringVar(&f.draft, "draft", "", "a smaller `MODEL` of the same vocabulary that guesses tokens")
 	fs.BoolVar(&f.json, "json", false, "print one JSON document")
 	fs.BoolVar(&f.stats, "stats", false, "tell the speed on standard error")
 	fs.BoolVar(&f.stats, "verbose", false, "the same as --stats")
@@ -107,6 +115,8 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 		return misuse("--logprobs needs --json: there is no other way to print them")
 	case f.raw && f.system != "":
 		return misuse("--system is part of the chat template, which --raw leaves out: write it into the prompt")
+	case c.Flags().Changed("draft") && f.speculate == lapidary.NoSpeculation:
+		return misuse("--draft %s guesses tokens and --speculate off forbids it: leave one out", f.draft)
 	}
 	r, err := readRequest(c, args)
 	if err != nil {
@@ -115,16 +125,12 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 	if !r.given && f.json {
 		return misuse("--json needs a prompt: give PROMPT or pipe it in")
 	}
-	if err := fetchMissing(c, r.model); err != nil {
-		return err
-	}
-	began := time.Now()
-	m, err := f.open(c.Context(), r.model)
+	m, took, err := f.load(c, r.model)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	a := answer{load: time.Since(began)}
+	a := answer{load: took}
 	if p, err = m.Params(); err != nil {
 		return err
 	}
@@ -138,6 +144,23 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 		return err
 	}
 	return f.print(c, m, &a, p)
+}
+
+// load opens the model and what drafts for it, pulled first if need be.
+func (f *runFlags) load(c *cobra.Command, model string) (*lapidary.Model, time.Duration, error) {
+	opts := []lapidary.Option{lapidary.WithSpeculation(f.speculate)}
+	names := []string{model}
+	if c.Flags().Changed("draft") {
+		opts, names = append(opts, lapidary.WithDraft(f.draft)), append(names, f.draft)
+	}
+	for _, name := range names {
+		if err := fetchMissing(c, name); err != nil {
+			return nil, 0, err
+		}
+	}
+	began := time.Now()
+	m, err := f.open(c.Context(), model, opts...)
+	return m, time.Since(began), err
 }
 
 // readRequest finds the model and the prompt among arguments and pipe.

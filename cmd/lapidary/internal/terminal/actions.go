@@ -302,5 +302,8 @@ func (c *chatter) showSpeed() {
 	room := c.model.Context()
 	c.row("prompt", fmt.Sprintf("%d tokens, %d already read; %d in %.2f s: %s tok/s", r.PromptTokens, r.CachedTokens, fresh, r.Prefill.Seconds(), rate(fresh, r.Prefill)))
 	c.row("answer", fmt.Sprintf("%d tokens in %.2f s: %s tok/s", r.Tokens, r.Decode.Seconds(), rate(r.Tokens, r.Decode)))
+	if r.Drafted > 0 {
+		c.row("guesses", fmt.Sprintf("%d of %d tokens right", r.Accepted, r.Drafted))
+	}
 	c.row("context", fmt.Sprintf("%d of %d tokens, %.0f %%", c.used, room, 100*float64(c.used)/float64(room)))
 }

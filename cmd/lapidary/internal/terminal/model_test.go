@@ -103,7 +103,7 @@ func (s *scripted) Generate(ctx context.Context, prompt []int32, p generate.Para
 			return
 		}
 		words := strings.SplitAfter(reply, " ")
-		end := &generate.Result{Reason: generate.Stop, PromptTokens: len(prompt), Prefill: time.Second, Decode: 2 * time.Second}
+		end := &generate.Result{Reason: generate.Stop, PromptTokens: len(prompt), Drafted: 4, Accepted: 3, Prefill: time.Second, Decode: 2 * time.Second}
 		for i, w := range words {
 			if ctx.Err() != nil {
 				yield(generate.Token{}, ctx.Err())

@@ -346,6 +346,7 @@ func TestStats(t *testing.T) {
 	w.say("hello there")
 	w.see("4 tokens, 0 already read; 4 in 1.00 s: 4.0 tok/s")
 	w.see("6 tokens in 2.00 s: 3.0 tok/s")
+	w.see("3 of 4 tokens right")
 	w.see("10 of 400 tokens, 2 %")
 }
 

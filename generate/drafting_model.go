@@ -1,0 +1,170 @@
+package generate
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"lapidary/engine"
+	"lapidary/gemma"
+)
+
+// ModelDrafter is a [Drafter] that asks a smaller model for its most likely
+// tokens. That model has to know the same tokens by the same ids.
+//
+// A draft ends where the model is not sure any more, is longer after one that
+// was right throughout and shorter after another; while nothing is right, the
+// drafter sleeps for longer and longer. (Leviathan et al. 2023,
+// arXiv:2211.17192, with the guess always the likeliest token.)
+type ModelDrafter struct {
+	model  Model
+	cache  engine.Cache // nil before the first draft
+	config gemma.Config
+	held   []int32 // what the cache holds
+	same   int     // how many of them are known to be the text's
+	lost   bool    // it cannot follow this text
+
+	from  int // the length of the text that the draft follows, 0 before the first
+	draft []int32
+	limit int // of the next draft's length
+	wrong int // passes in a row that were in vain
+
+	step   [1]gemma.Step
+	logits gemma.Logits
+}
+
+const (
+	// sure is how likely a draft has to be right as a whole, by the drafting
+	// model's own measure.
+	sure = 0.4
+	// patience is how many passes may be in vain before it sleeps.
+	patience = 2
+	maxSleep = 64 // tokens
+)
+
+// NewModelDrafter makes the drafter of one sequence.
+func NewModelDrafter(m Model) *ModelDrafter {
+	return &ModelDrafter{model: m, config: m.Config(), limit: maxDraft}
+}
+
+// Close returns the memory.
+func (d *ModelDrafter) Close() {
+	if d.cache != nil {
+		d.cache.Close()
+		d.cache, d.held, d.same = nil, nil, 0
+	}
+}
+
+// Restart keeps of the memory what the text begins with.
+func (d *ModelDrafter) Restart(text []int32) {
+	d.draft, d.from, d.same, d.lost = d.draft[:0], 0, 0, false
+	d.match(text)
+}
+
+// match counts on how far the memory is that of the text.
+func (d *ModelDrafter) match(text []int32) {
+	for d.same < min(len(d.held), len(text)) && d.held[d.same] == text[d.same] {
+		d.same++
+	}
+}
+
+// Draft asks the model.
+func (d *ModelDrafter) Draft(ctx context.Context, text []int32, n int) ([]int32, error) {
+	d.learn(text)
+	d.match(text)
+	n = min(n, d.limit, d.config.Context-len(text))
+	if d.lost || n <= 0 || d.asleep(len(text)) {
+		return nil, nil
+	}
+	if err := d.follow(ctx, text); err != nil || d.lost {
+		return nil, err
+	}
+	for p := 1.0; ; {
+		row := d.logits.Row(0)
+		b := best(row)
+		if !finite(b.logit) {
+			return nil, fmt.Errorf("the drafting model: %w", ErrLogits)
+		}
+		if p /= sumExp(row, b.logit, 1); p < sure {
+			if len(d.draft) == 0 {
+				d.wrong++
+			}
+			return d.draft, nil
+		}
+		if d.draft = append(d.draft, b.id); len(d.draft) == n {
+			return d.draft, nil
+		}
+		if err := d.evaluate(ctx, d.draft[len(d.draft)-1:]); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// learn compares the draft before with what the text became.
+func (d *ModelDrafter) learn(text []int32) {
+	n := 0
+	for n < len(d.draft) && d.from+n < len(text) && d.draft[n] == text[d.from+n] {
+		n++
+	}
+	switch {
+	case len(d.draft) == 0:
+		return
+	case n == len(d.draft):
+		d.limit, d.wrong = min(2*d.limit, maxDraft), 0
+	case n > 0:
+		d.limit, d.wrong = n+1, 0
+	default:
+		d.limit, d.wrong = 1, d.wrong+1
+	}
+	d.draft = d.draft[:0]
+}
+
+// asleep: a draft that is wrong costs rows of the one model and passes of the
+// other.
+func (d *ModelDrafter) asleep(at int) bool {
+	if d.wrong <= patience {
+		return false
+	}
+	return at < d.from+min(1<<min(d.wrong-patience, 16), maxSleep)
+}
+
+// follow brings the memory to the text and leaves the logits after it. Where a
+// window keeps it from going back, it gives up: each time could cost as much.
+func (d *ModelDrafter) follow(ctx context.Context, text []int32) error {
+	if d.cache == nil {
+		d.cache = d.model.NewCache()
+	}
+	again := d.from > 0
+	d.from, d.same = len(text), min(d.same, len(text)-1)
+	if err := Rewind(d.cache, d.same); err != nil {
+		return err
+	}
+	d.lost = again && d.cache.Len() < d.same || slices.ContainsFunc(text[d.cache.Len():], d.unknown)
+	d.same = d.cache.Len()
+	d.held = d.held[:d.same]
+	if d.lost {
+		return nil
+	}
+	err := d.evaluate(ctx, text[d.same:])
+	d.match(text)
+	return err
+}
+
+func (d *ModelDrafter) unknown(id int32) bool { return id < 0 || int(id) >= d.config.Vocab }
+
+// evaluate runs the ids in pieces.
+func (d *ModelDrafter) evaluate(ctx context.Context, ids []int32) error {
+	for len(ids) > 0 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n := min(len(ids), gemma.MaxRows)
+		d.step[0] = gemma.Step{Cache: d.cache, Tokens: ids[:n], Logits: gemma.LastRow}
+		if err := d.model.Forward(ctx, d.step[:], &d.logits); err != nil {
+			return fmt.Errorf("the drafting model: %w", err)
+		}
+		d.held = append(d.held, ids[:n]...)
+		ids = ids[n:]
+	}
+	return nil
+}

@@ -1,0 +1,152 @@
+package generate_test
+
+import (
+	"fmt"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"lapidary/checkpoint"
+	"lapidary/engine/cpu"
+	"lapidary/gemma"
+	"lapidary/generate"
+	"lapidary/internal/realmodel"
+	"lapidary/tokenizer"
+)
+
+// realModel is Gemma 3 270M on the fast engine.
+type realModel struct {
+	*gemma.Model
+	tok *tokenizer.Tokenizer
+}
+
+func openReal(t testing.TB) *realModel {
+	t.Helper()
+	c, err := checkpoint.Open(realmodel.Path(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	tok, err := tokenizer.Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := cpu.New(cpu.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close() })
+	m, err := gemma.Load(c, e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &realModel{m, tok}
+}
+
+// task is a prompt of testdata/speculate with the settings that suit it.
+type task struct {
+	name string
+	stop string
+	heat float32
+}
+
+var tasks = []task{
+	{"edit", "\n\n", 0}, {"code", "\n\n", 0}, {"json", "\n\n", 0}, {"edit", "\n\n", 1}, {"story", "", 1},
+}
+
+func (k task) String() string { return fmt.Sprintf("%s at %v", k.name, k.heat) }
+
+func (m *realModel) prompt(t testing.TB, k task) []int32 {
+	t.Helper()
+	data, err := os.ReadFile("testdata/speculate/" + k.name + ".txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := tokenizer.IDs(m.tok.Encode(strings.TrimSuffix(string(data), "\n")))
+	return slices.Insert(ids, 0, m.tok.BOS())
+}
+
+// run generates at most so many tokens.
+func (m *realModel) run(t testing.TB, k task, d generate.Drafter, seed uint64, tokens int) (got []generate.Token, end generate.Result) {
+	t.Helper()
+	p := generate.Defaults()
+	p.Temperature, p.MaxTokens, p.Seed = k.heat, tokens, &seed
+	if k.stop != "" {
+		p.Stop = []string{k.stop}
+	}
+	cache := m.NewCache()
+	defer cache.Close()
+	if d != nil {
+		defer d.Close()
+	}
+	prompt := m.prompt(t, k)
+	for tok, err := range generate.Speculate(t.Context(), m, m.tok, cache, prompt, p, d) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tok.End != nil {
+			end, tok.End = *tok.End, nil
+		}
+		got = append(got, tok)
+	}
+	if want := len(prompt) + len(got) - 1; cache.Len() != want {
+		t.Errorf("%v: the cache holds %d, want %d", k, cache.Len(), want)
+	}
+	return got, end
+}
+
+// TestRealSpeculation: the real model says the same with and without drafts,
+// and most of its own drafts are right.
+func TestRealSpeculation(t *testing.T) {
+	m := openReal(t)
+	for _, k := range tasks {
+		want, _ := m.run(t, k, nil, 1, 48)
+		for name, d := range map[string]generate.Drafter{
+			"n-grams": generate.NewNGrams(),
+			"itself":  generate.NewModelDrafter(m),
+			"both":    generate.Drafters(generate.NewNGrams(), generate.NewModelDrafter(m)),
+		} {
+			got, end := m.run(t, k, d, 1, 48)
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("%v with %s: %v, want %v", k, name, got, want)
+			}
+			if k.heat == 0 && end.Accepted < end.Tokens/3 {
+				t.Errorf("%v with %s: of %d tokens %d were drafted and %d accepted", k, name, end.Tokens, end.Drafted, end.Accepted)
+			}
+		}
+	}
+}
+
+// BenchmarkSpeculation measures decoding with n-grams and without, turn by
+// turn. Run it with -benchtime 5x: the speeds are medians.
+func BenchmarkSpeculation(b *testing.B) {
+	m := openReal(b)
+	for _, k := range tasks {
+		b.Run(strings.ReplaceAll(k.String(), " ", "_"), func(b *testing.B) {
+			var off, on []float64
+			var drafted, accepted, tokens int
+			m.run(b, k, nil, 1, 8)
+			for seed := uint64(1); b.Loop(); seed++ {
+				_, plain := m.run(b, k, nil, seed, 250)
+				_, fast := m.run(b, k, generate.NewNGrams(), seed, 250)
+				off, on = append(off, speed(plain)), append(on, speed(fast))
+				drafted, accepted, tokens = drafted+fast.Drafted, accepted+fast.Accepted, tokens+fast.Tokens
+			}
+			b.ReportMetric(median(off), "off-tok/s")
+			b.ReportMetric(median(on), "ngram-tok/s")
+			b.ReportMetric(median(on)/median(off), "ratio")
+			b.ReportMetric(100*float64(accepted)/float64(max(1, drafted)), "right-%")
+			b.ReportMetric(100*float64(accepted)/float64(tokens), "guessed-%")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+func speed(r generate.Result) float64 { return float64(r.Tokens-1) / r.Decode.Seconds() }
+
+func median(x []float64) float64 {
+	slices.Sort(x)
+	return x[len(x)/2]
+}
