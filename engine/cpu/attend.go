@@ -213,8 +213,8 @@ func (p *pass) softmax(w *attendPiece, t *state, r, n int, a engine.Attend) {
 		clear(scores) // nothing of this page
 		return
 	}
-	hide(scores[:from])
-	hide(scores[to:])
+	fill(scores[:from], float32(math.Inf(-1)))
+	fill(scores[to:], float32(math.Inf(-1)))
 	top := max(t.top[r], set.Max(&scores[0], pageLen))
 	sum := set.Exp(&scores[0], pageLen, top)
 	clear(scores[:from])
@@ -226,12 +226,6 @@ func (p *pass) softmax(w *attendPiece, t *state, r, n int, a engine.Attend) {
 	}
 	t.sum[r] += sum
 	t.top[r] = top
-}
-
-func hide(scores []float32) {
-	for i := range scores {
-		scores[i] = float32(math.Inf(-1))
-	}
 }
 
 func scale(x []float32, by float32) {

@@ -99,12 +99,26 @@ func (p *pass) dots(x *tensor, pr *product, from, to int, s *scratch) {
 // meets them.
 func (p *pass) panel(x *tensor, pr *product, from, to int, s *scratch) {
 	set, w, k := p.set, pr.w, pr.w.cols
-	nr, mr, groups := set.NR, set.MR, k/w.format.Group
-	codes, panel := grown(&s.bytes, nr*k), grown(&s.panel, nr*k)
-	floats := grown(&s.floats, 4*nr*groups+mr*nr)
+	nr, mr := set.NR, set.MR
+	panel := p.expand(w, from, to, s)
+	gemm, a, out := set.Gemm[w.format.Kind()], x.digits.tiles, grown(&s.out, mr*nr)
+	for i := 0; i*mr < x.rows; i++ {
+		tile := a.at(set, w.format.Group, k, i)
+		gemm(&panel, &tile, k/32, &out[0])
+		for r := range min(mr, x.rows-i*mr) {
+			copy(pr.y.row(i*mr + r)[from:to], out[r*nr:])
+		}
+	}
+}
+
+// expand makes a panel of weight rows [from, to); those missing are zero.
+func (p *pass) expand(w *weight, from, to int, s *scratch) kernel.Panel {
+	set, k := p.set, w.cols
+	nr, groups := set.NR, k/w.format.Group
+	codes, panel, shift := grown(&s.bytes, nr*k), grown(&s.panel, nr*k), grown(&s.shift, nr*groups)
+	floats := grown(&s.floats, 4*nr*groups)
 	scale, least := floats[:nr*groups], floats[nr*groups:2*nr*groups]
-	pscale, pleast := floats[2*nr*groups:3*nr*groups], floats[3*nr*groups:4*nr*groups]
-	out := floats[4*nr*groups:]
+	pscale, pleast := floats[2*nr*groups:3*nr*groups], floats[3*nr*groups:]
 
 	w.expand(set, from, to-from, codes, scale, least)
 	if n := to - from; n < nr {
@@ -117,20 +131,13 @@ func (p *pass) panel(x *tensor, pr *product, from, to int, s *scratch) {
 	}
 	transpose(pscale, scale, nr)
 	transpose(pleast, least, nr)
-
-	a := x.digits.tiles
-	gemm, sum, sumStep := set.Gemm32, a.sum, mr*k/32
-	if w.format.Wide {
-		gemm = set.GemmWide
-	} else if w.format.Group == 16 {
-		gemm, sum, sumStep = set.Gemm16, a.sum16, mr*k/16
-	}
-	for tile := 0; tile*mr < x.rows; tile++ {
-		gemm(&panel[0], &pscale[0], &pleast[0], &a.digits[2*tile*mr*k], &a.scale[tile*mr*k/32], &sum[tile*sumStep], k/32, &out[0])
-		for r := range min(mr, x.rows-tile*mr) {
-			copy(pr.y.row(tile*mr + r)[from:to], out[r*nr:])
+	if set.Center != nil {
+		set.Center(&panel[0], groups, w.format.Group/4, w.format.Zero, &shift[0])
+		for i, v := range pscale {
+			pleast[i] += float32(w.format.Zero) * v
 		}
 	}
+	return kernel.Panel{Codes: &panel[0], Scale: &pscale[0], Min: &pleast[0], Shift: &shift[0]}
 }
 
 // transpose turns [rows, n] into [n, rows].

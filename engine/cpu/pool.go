@@ -158,6 +158,9 @@ type scratch struct {
 	panel  []byte
 	floats []float32
 	more   []float32
+	out    []float32
+	shift  []int32
+	modes  []kernel.Mode
 }
 
 // grown returns n elements of *s, enlarging it first if it is smaller.

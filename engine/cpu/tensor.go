@@ -1,6 +1,11 @@
 package cpu
 
-import "lapidary/engine/cpu/kernel"
+import (
+	"math"
+	"unsafe"
+
+	"lapidary/engine/cpu/kernel"
+)
 
 // tensor is [rows, width] float32, and the same as digits once something has
 // multiplied it.
@@ -13,14 +18,14 @@ type tensor struct {
 // digits are a tensor's quantised rows in the layouts that have been asked for.
 type digits struct {
 	row   *activations // one row as it lies
-	tiles *activations // tiles of MR rows, the last one filled up with zeros
+	tiles *tiles       // the last one filled up with zeros
 }
 
 func (t *tensor) Dims() (rows, width int) { return t.rows, t.width }
 
 func (t *tensor) row(i int) []float32 { return t.data[i*t.width : (i+1)*t.width] }
 
-// activations are quantised rows.
+// activations are a quantised row.
 type activations struct {
 	digits            []int8
 	scale, sum, sum16 []float32
@@ -31,9 +36,31 @@ func (p *pass) quantiseRow(t *tensor) {
 	if t.digits.row != nil {
 		return
 	}
-	a, k := p.newActivations(t.width), t.width
+	k := t.width
+	buffer := p.alloc(k/2 + k/32*2 + k/16) // two bytes an element for the digits
+	a := &activations{digits: bytesOf(buffer[:k/2])}
+	buffer = buffer[k/2:]
+	a.scale, a.sum, a.sum16 = buffer[:k/32], buffer[k/32:k/16], buffer[k/16:]
 	p.set.Quantize(&t.data[0], k/32, &a.digits[0], k, 4, &a.scale[0], &a.sum[0], &a.sum16[0], 4)
 	t.digits.row = a
+}
+
+// tiles are quantised rows, MR side by side.
+type tiles struct {
+	digits            []int8
+	two               []int8 // [tiles][K/32]
+	scale, sum, sum16 []float32
+}
+
+// at is tile number i of rows of k.
+func (a *tiles) at(set *kernel.Set, group, k, i int) kernel.Tile {
+	mr := set.MR
+	t := kernel.Tile{Digits: (*uint8)(unsafe.Pointer(&a.digits[2*i*mr*k])), Two: (*uint8)(unsafe.Pointer(&a.two[i*k/32])),
+		Scale: &a.scale[i*mr*k/32], Sum: &a.sum[i*mr*k/32]}
+	if group == 16 {
+		t.Sum = &a.sum16[i*mr*k/16]
+	}
+	return t
 }
 
 // quantiseTiles quantises the rows of t, once.
@@ -41,37 +68,76 @@ func (p *pass) quantiseTiles(t *tensor) {
 	if t.digits.tiles != nil {
 		return
 	}
-	tiles := (t.rows + p.set.MR - 1) / p.set.MR
-	n := tiles * p.set.MR * t.width
-	a := p.newActivations(n)
-	p.parallel(tiles, n, func(tile int, _ *scratch) { a.tile(p.set, t, tile) })
+	n := (t.rows + p.set.MR - 1) / p.set.MR
+	total := n * p.set.MR * t.width
+	flags := (n*t.width/32 + 3) / 4
+	buffer := p.alloc(total/2 + total/32*2 + total/16 + flags)
+	a := &tiles{digits: bytesOf(buffer[:total/2]), two: bytesOf(buffer[total/2:][:flags])}
+	buffer = buffer[total/2+flags:]
+	a.scale, a.sum, a.sum16 = buffer[:total/32], buffer[total/32:total/16], buffer[total/16:]
+	p.parallel(n, parallelAlways, func(i int, s *scratch) { p.tile(a, t, i, s) })
 	t.digits.tiles = a
 }
 
-// newActivations has room for n elements. Float buffers hold the digits too:
-// two bytes an element.
-func (p *pass) newActivations(n int) *activations {
-	buffer := p.alloc(n/2 + n/32*2 + n/16)
-	a := &activations{digits: bytesOf(buffer[:n/2])}
-	buffer = buffer[n/2:]
-	a.scale, a.sum, a.sum16 = buffer[:n/32], buffer[n/32:n/16], buffer[n/16:]
-	return a
+// tile quantises MR rows side by side. What lies past the last row counts for
+// nothing, whatever its digits are.
+func (p *pass) tile(a *tiles, t *tensor, i int, s *scratch) {
+	set, mr, k := p.set, p.set.MR, t.width
+	blocks := k / 32
+	tile := a.at(set, 32, k, i)
+	sum16 := a.sum16[i*mr*k/16:]
+	rows := min(mr, t.rows-i*mr)
+	if rows < mr {
+		clear(a.scale[i*mr*blocks:][:mr*blocks])
+		clear(a.sum[i*mr*blocks:][:mr*blocks])
+		clear(sum16[:mr*k/16])
+	}
+	top, modes := grown(&s.floats, mr*blocks), grown(&s.modes, mr*blocks)
+	p.modes(t, i*mr, rows, top, modes, a.two[i*blocks:][:blocks])
+	for r := range rows {
+		set.QuantizeTile(&t.row(i*mr + r)[0], blocks, &modes[r*blocks], &top[r*blocks], tile.Digits, r,
+			&a.scale[i*mr*blocks+r], &a.sum[i*mr*blocks+r], &sum16[r])
+	}
 }
 
-// tile quantises MR rows side by side; rows past the end are zero.
-func (a *activations) tile(set *kernel.Set, t *tensor, tile int) {
-	mr, k := set.MR, t.width
-	digits := a.digits[2*tile*mr*k : 2*(tile+1)*mr*k]
-	scale, sum := a.scale[tile*mr*k/32:][:mr*k/32], a.sum[tile*mr*k/32:][:mr*k/32]
-	sum16 := a.sum16[tile*mr*k/16:][:mr*k/16]
-	if (tile+1)*mr > t.rows {
-		clear(digits)
-		clear(scale)
-		clear(sum)
-		clear(sum16)
+// modes decides which blocks of some rows have a second digit: those where
+// one digit would round by more than the engine allows. A row's own choice
+// depends on itself alone, so that what stands beside it cannot change its
+// products.
+func (p *pass) modes(t *tensor, from, rows int, top []float32, modes []kernel.Mode, two []int8) {
+	if p.set.Extent == nil {
+		for b := range two {
+			two[b] = 1
+		}
+		return
 	}
-	for r := range min(mr, t.rows-tile*mr) {
-		x := t.row(tile*mr + r)
-		set.Quantize(&x[0], k/32, &digits[8*r], 4, 8*mr, &scale[r], &sum[r], &sum16[r], 4*mr)
+	clear(two)
+	blocks := len(two)
+	for r := range rows {
+		top, modes := top[r*blocks:][:blocks], modes[r*blocks:][:blocks]
+		squares := p.set.Extent(&t.row(from + r)[0], blocks, &top[0])
+		if squares-squares != 0 { // infinite, or not a number: neither is the product
+			fill(top, squares-squares)
+		}
+		most := p.engine.rounding * 127 * float32(math.Sqrt(float64(squares)/float64(t.width)))
+		for b, v := range top {
+			modes[b] = kernel.One
+			if v > most {
+				modes[b], two[b] = kernel.Two, 1
+			}
+		}
+	}
+	for r := range rows {
+		for b, m := range modes[r*blocks:][:blocks] {
+			if two[b] != 0 && m == kernel.One {
+				modes[r*blocks+b] = kernel.OneOfTwo
+			}
+		}
+	}
+}
+
+func fill(x []float32, v float32) {
+	for i := range x {
+		x[i] = v
 	}
 }

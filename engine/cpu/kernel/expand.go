@@ -13,26 +13,33 @@ type Format struct {
 	Group int // elements that share a scale: 16 or 32
 	// Wide codes need more than six bits.
 	Wide bool
+	// Zero is the middle of the codes. Symmetric formats have no minimum of
+	// their own: theirs is −Zero·scale.
+	Zero      int
+	Symmetric bool
 	// Expand takes whole stored blocks.
 	Expand func(src []byte, codes []uint8, scale, min []float32)
 }
 
 // Formats are the quantised formats.
 var Formats = map[checkpoint.Type]Format{
-	checkpoint.Q4_0:   {32, false, expandQ4_0},
-	checkpoint.Q4_1:   {32, false, expandQ4_1},
-	checkpoint.Q5_0:   {32, false, expandQ5_0},
-	checkpoint.Q5_1:   {32, false, expandQ5_1},
-	checkpoint.Q8_0:   {32, true, expandQ8_0},
-	checkpoint.Q2_K:   {16, false, expandQ2_K},
-	checkpoint.Q3_K:   {16, false, expandQ3_K},
-	checkpoint.Q4_K:   {32, false, expandQ4_K},
-	checkpoint.Q5_K:   {32, false, expandQ5_K},
-	checkpoint.Q6_K:   {16, false, expandQ6_K},
-	checkpoint.IQ4_NL: {32, true, expandIQ4_NL},
-	checkpoint.IQ4_XS: {32, true, expandIQ4_XS},
-	checkpoint.MXFP4:  {32, false, expandMXFP4},
+	checkpoint.Q4_0:   {32, false, 8, true, expandQ4_0},
+	checkpoint.Q4_1:   {32, false, 8, false, expandQ4_1},
+	checkpoint.Q5_0:   {32, false, 16, true, expandQ5_0},
+	checkpoint.Q5_1:   {32, false, 16, false, expandQ5_1},
+	checkpoint.Q8_0:   {32, true, 128, true, expandQ8_0},
+	checkpoint.Q2_K:   {16, false, 2, false, expandQ2_K},
+	checkpoint.Q3_K:   {16, false, 4, true, expandQ3_K},
+	checkpoint.Q4_K:   {32, false, 8, false, expandQ4_K},
+	checkpoint.Q5_K:   {32, false, 16, false, expandQ5_K},
+	checkpoint.Q6_K:   {16, false, 32, true, expandQ6_K},
+	checkpoint.IQ4_NL: {32, true, 128, true, expandIQ4_NL},
+	checkpoint.IQ4_XS: {32, true, 128, true, expandIQ4_XS},
+	checkpoint.MXFP4:  {32, false, 12, true, expandMXFP4},
 }
+
+// Kind is the product that panels of the format take.
+func (f Format) Kind() Kind { return Kind{f.Group, !f.Symmetric, f.Wide} }
 
 func half(b []byte) float32 { return checkpoint.HalfToFloat(binary.LittleEndian.Uint16(b)) }
 

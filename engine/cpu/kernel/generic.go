@@ -17,7 +17,11 @@ func Generic() *Set {
 			quantize(7, x, n, digits, planeStep, digitStep, scale, sum, sum16, floatStep)
 		},
 		Interleave: interleave,
-		Gemm32:     gemm(nr, mr, 7, 32), Gemm16: gemm(nr, mr, 7, 16), GemmWide: gemm(nr, mr, 7, 32),
+		Extent:     extent, QuantizeTile: quantizeTile(mr), Center: center(nr),
+		Gemm: map[Kind]Gemm{
+			{Group: 32}: gemm(nr, mr, 32), {Group: 32, Min: true}: gemm(nr, mr, 32), {Group: 32, Wide: true}: gemm(nr, mr, 32),
+			{Group: 16}: gemm(nr, mr, 16), {Group: 16, Min: true}: gemm(nr, mr, 16),
+		},
 		MulF32: mulF32(nr), MulF16: mulF16(nr), Rows: []int{4, 2, 1},
 		Dot: dot, ScaleMul: scaleMul, GELUMul: geluMul, Add: add,
 		Exp: exp, SoftCap: softCap, Max: maximum, Half: toHalf, Rotate: rotate,
@@ -70,26 +74,126 @@ func interleave(dst *byte, dstStep int, src *byte, srcStep, n int) {
 	}
 }
 
-// gemm multiplies a panel by a tile, a group at a time.
-func gemm(nr, mr int, b uint, group int) func(codes *uint8, scale, min *float32, digits *int8, dscale, dsum *float32, blocks int, out *float32) {
-	return func(codes *uint8, scale, min *float32, digits *int8, dscale, dsum *float32, blocks int, out *float32) {
-		for r := range mr {
-			for c := range nr {
-				var y float32
-				for g := range blocks * 32 / group {
-					var product int32
-					for k := g * group; k < (g+1)*group; k++ {
-						w := int32(*at(codes, k/4*nr*4+c*4+k%4))
-						d := at(digits, k/4*mr*8+r*8+k%4)
-						product += w * (int32(*d)<<b + int32(*at(d, 4)))
-					}
-					y += *at(scale, g*nr+c) * (*at(dscale, g*group/32*mr+r) * float32(product))
-					y += *at(min, g*nr+c) * *at(dsum, g*mr+r)
+// tileBits is the number of bits of a tile's second digits.
+const tileBits = 7
+
+func extent(x *float32, n int, top *float32) float32 {
+	var squares float32
+	for block := range n {
+		var m float32
+		for _, v := range unsafe.Slice(at(x, 32*block), 32) {
+			m = max(m, float32(math.Abs(float64(v))))
+			squares += v * v
+		}
+		*at(top, block) = m
+	}
+	return squares
+}
+
+// quantizeTile rounds each block to integers of up to ±127, or ±127·2^7 and
+// splits those. High digits have 128 added to them.
+func quantizeTile(mr int) func(x *float32, n int, mode *Mode, top *float32, digits *uint8, row int, scale, sum, sum16 *float32) {
+	return func(x *float32, n int, mode *Mode, top *float32, digits *uint8, row int, scale, sum, sum16 *float32) {
+		for block := range n {
+			m, limit, unit := *at(mode, block), float32(127), float32(127)
+			if m == Two {
+				limit = 127 << tileBits
+			}
+			if m != One {
+				unit = 127 << tileBits
+			}
+			var inverse float32
+			if *at(top, block) != 0 {
+				inverse = limit / *at(top, block)
+			}
+			d := *at(top, block) / unit
+			var sums [2]int32
+			for i, v := range unsafe.Slice(at(x, 32*block), 32) {
+				q := int32(math.RoundToEven(float64(v * inverse)))
+				if m == OneOfTwo {
+					q <<= tileBits
 				}
-				*at(out, r*nr+c) = y
+				sums[i/16] += q
+				if m == One {
+					*past(digits, (i/4*mr+row)*4+i%4) = uint8(q + 128)
+					continue
+				}
+				*past(digits, (i/4*2*mr+row)*4+i%4) = uint8(q>>tileBits + 128)
+				*past(digits, (i/4*2*mr+mr+row)*4+i%4) = uint8(q & (1<<tileBits - 1))
+			}
+			digits = past(digits, blockBytes(mr, m != One))
+			*at(scale, block*mr) = d
+			*at(sum, block*mr) = d * float32(sums[0]+sums[1])
+			*at(sum16, 2*block*mr) = d * float32(sums[0])
+			*at(sum16, (2*block+1)*mr) = d * float32(sums[1])
+		}
+	}
+}
+
+// blockBytes is the size of a tile's block of 32.
+func blockBytes(mr int, two bool) int {
+	if two {
+		return 64 * mr
+	}
+	return 32 * mr
+}
+
+func center(nr int) func(codes *uint8, groups, dwords, zero int, shift *int32) {
+	return func(codes *uint8, groups, dwords, zero int, shift *int32) {
+		for g := range groups {
+			for c := range nr {
+				var sum int32
+				for k := range 4 * dwords {
+					p := at(codes, (g*dwords+k/4)*nr*4+c*4+k%4)
+					*p -= uint8(zero)
+					sum += int32(int8(*p))
+				}
+				*at(shift, g*nr+c) = -128 * sum
 			}
 		}
 	}
+}
+
+// gemm multiplies a panel by a tile, a group at a time.
+func gemm(nr, mr, group int) Gemm {
+	return func(p *Panel, t *Tile, blocks int, out *float32) {
+		clear(unsafe.Slice(out, mr*nr))
+		digits := t.Digits
+		for b := range blocks {
+			two := *at(t.Two, b) != 0
+			for g := b * 32 / group; g < (b+1)*32/group; g++ {
+				for r := range mr {
+					for c := range nr {
+						product := groupProduct(nr, mr, group, p, digits, two, g, r, c)
+						y := at(out, r*nr+c)
+						*y += *at(p.Scale, g*nr+c) * (*at(t.Scale, b*mr+r) * float32(product))
+						*y += *at(p.Min, g*nr+c) * *at(t.Sum, g*mr+r)
+					}
+				}
+			}
+			digits = past(digits, blockBytes(mr, two))
+		}
+	}
+}
+
+// groupProduct is Σ code·digits of group g, row r, column c; the digits are
+// those of the block the group is in.
+func groupProduct(nr, mr, group int, p *Panel, digits *uint8, two bool, g, r, c int) int32 {
+	sum := *at(p.Shift, g*nr+c)
+	if two {
+		sum <<= tileBits
+	}
+	for k := range group {
+		i := g*group%32 + k // in the block
+		w := int32(int8(*at(p.Codes, (g*group+k)/4*nr*4+c*4+k%4)))
+		if !two {
+			sum += w * int32(*past(digits, (i/4*mr+r)*4+i%4))
+			continue
+		}
+		high, low := *past(digits, (i/4*2*mr+r)*4+i%4), *past(digits, (i/4*2*mr+mr+r)*4+i%4)
+		sum += w * (int32(high)<<tileBits + int32(low))
+	}
+	return sum
 }
 
 func mulF32(nr int) func(m int, a *float32, lda int, b *float32, ldb int, c *float32, ldc, k int) {

@@ -135,8 +135,131 @@ func TestGemv(t *testing.T) {
 	})
 }
 
-// TestGemm builds panels and tiles of every format by hand and compares the
-// product with the plain one.
+// tileOf quantises MR rows [MR, k] as an engine does, a row's blocks in the
+// modes given, and returns what the digits stand for beside the tile.
+func tileOf(s *Set, x []float32, modes []Mode, group int) (t Tile, values []float64) {
+	k := len(x) / s.MR
+	digits, two := make([]uint8, 2*len(x)), make([]uint8, k/32)
+	scale, sum, sum16 := make([]float32, len(x)/32), make([]float32, len(x)/32), make([]float32, len(x)/16)
+	top := make([]float32, len(x)/32)
+	for i, m := range modes {
+		if m != One || s.Extent == nil {
+			two[i%(k/32)] = 1
+		}
+	}
+	for r := range s.MR {
+		blocks := top[r*k/32:][:k/32]
+		if s.Extent != nil {
+			s.Extent(&x[r*k], k/32, &blocks[0])
+		}
+		s.QuantizeTile(&x[r*k], k/32, &modes[r*k/32], &blocks[0], &digits[0], r, &scale[r], &sum[r], &sum16[r])
+	}
+	t = Tile{&digits[0], &scale[0], &sum[0], &two[0]}
+	if group == 16 {
+		t.Sum = &sum16[0]
+	}
+	return t, tileValues(s, digits, two, scale, k)
+}
+
+// tileValues reads a tile's digits in the layout of the set.
+func tileValues(s *Set, digits, two []uint8, scale []float32, k int) []float64 {
+	values := make([]float64, s.MR*k)
+	at := 0
+	for b := range k / 32 {
+		for r := range s.MR {
+			for i := range 32 {
+				var q int
+				switch {
+				case s.Extent == nil:
+					p := at + (i/4*s.MR+r)*8 + i%4
+					q = int(int8(digits[p]))<<s.DigitBits + int(int8(digits[p+4]))
+				case two[b] != 0:
+					p := at + (i/4*2*s.MR+r)*4 + i%4
+					q = (int(digits[p])-128)<<tileBits + int(digits[p+4*s.MR])
+				default:
+					q = int(digits[at+(i/4*s.MR+r)*4+i%4]) - 128
+				}
+				values[r*k+32*b+i] = float64(scale[b*s.MR+r]) * float64(q)
+			}
+		}
+		at += blockBytes(s.MR, two[b] != 0)
+	}
+	return values
+}
+
+// someModes are modes of a tile: blocks without a second digit, rows that need
+// none beside rows that do.
+func someModes(rng *rand.Rand, rows, blocks int) []Mode {
+	modes := make([]Mode, rows*blocks)
+	for b := range blocks {
+		two := rng.IntN(2) == 1
+		for r := range rows {
+			switch {
+			case two && (r == 0 || rng.IntN(2) == 1):
+				modes[r*blocks+b] = Two
+			case two:
+				modes[r*blocks+b] = OneOfTwo
+			}
+		}
+	}
+	return modes
+}
+
+func TestQuantizeTile(t *testing.T) {
+	each(t, func(t *testing.T, s *Set, rng *rand.Rand) {
+		const cols = 640
+		x := normals(rng, s.MR*cols)
+		clear(x[64:96])
+		x[100] = 1e6 // an outlier
+		modes := someModes(rng, s.MR, cols/32)
+		for _, group := range []int{32, 16} {
+			tile, values := tileOf(s, x, modes, group)
+			for r := range s.MR {
+				for i := 0; i < cols; i += group {
+					var top, sum float64
+					for _, v := range x[r*cols+i/32*32:][:32] {
+						top = max(top, math.Abs(float64(v)))
+					}
+					step := top / 127
+					if modes[(r*cols+i)/32] == Two || s.Extent == nil {
+						step = top / 127 / 127
+					}
+					for j := i; j < i+group; j++ {
+						if diff := math.Abs(values[r*cols+j] - float64(x[r*cols+j])); diff > 0.501*step {
+							t.Fatalf("row %d element %d: %v became %v", r, j, x[r*cols+j], values[r*cols+j])
+						}
+						sum += values[r*cols+j]
+					}
+					near(t, fmt.Sprintf("sum of %d from %d", group, i), float64(*at(tile.Sum, i/group*s.MR+r)), sum, 1e-5)
+				}
+			}
+		}
+	})
+}
+
+// panelOf makes the panel of NR weight rows as an engine does.
+func panelOf(s *Set, w checkpoint.Tensor) Panel {
+	f, cols := Formats[w.Type], w.Cols()
+	codes, scale, min := expandWith(s, w)
+	panel, shift := make([]uint8, len(codes)), make([]int32, len(scale))
+	pscale, pmin := transposed(scale, s.NR), transposed(min, s.NR)
+	for r := 0; r < s.NR; r += 8 {
+		s.Interleave(&panel[4*r], 4*s.NR, &codes[r*cols], cols, cols/4)
+	}
+	if s.Center != nil {
+		s.Center(&panel[0], cols/f.Group, f.Group/4, f.Zero, &shift[0])
+		for i := range pmin {
+			pmin[i] += float32(f.Zero) * pscale[i]
+			if f.Symmetric && pmin[i] != 0 {
+				panic(fmt.Sprint(w.Type, ": a symmetric format with a minimum of ", pmin[i]))
+			}
+		}
+	}
+	return Panel{&panel[0], &pscale[0], &pmin[0], &shift[0]}
+}
+
+// TestGemm multiplies panels of every format by tiles of blocks of one digit
+// and of two, and compares with the plain product.
 func TestGemm(t *testing.T) {
 	each(t, func(t *testing.T, s *Set, rng *rand.Rand) {
 		for typ, f := range Formats {
@@ -146,37 +269,47 @@ func TestGemm(t *testing.T) {
 			if err := checkpoint.Dequantize(typ, flat, w.Data); err != nil {
 				t.Fatal(err)
 			}
-			codes, scale, min := expandWith(s, w)
-			panel, pscale, pmin := make([]uint8, len(codes)), transposed(scale, s.NR), transposed(min, s.NR)
-			for r := 0; r < s.NR; r += 8 {
-				s.Interleave(&panel[4*r], 4*s.NR, &codes[r*cols], cols, cols/4)
-			}
-			tile := make([]int8, 2*s.MR*cols)
-			dscale, dsum, dsum16 := make([]float32, s.MR*cols/32), make([]float32, s.MR*cols/32), make([]float32, s.MR*cols/16)
-			var rows []digits
-			for r := range s.MR {
-				x := normals(rng, cols)
-				rows = append(rows, digitsOf(s, x))
-				s.Quantize(&x[0], cols/32, &tile[8*r], 4, 8*s.MR, &dscale[r], &dsum[r], &dsum16[r], 4*s.MR)
-			}
+			panel := panelOf(s, w)
+			tile, values := tileOf(s, normals(rng, s.MR*cols), someModes(rng, s.MR, cols/32), f.Group)
 			out := make([]float32, s.MR*s.NR)
-			gemm, sum := s.Gemm32, &dsum[0]
-			if f.Wide {
-				gemm = s.GemmWide
-			} else if f.Group == 16 {
-				gemm, sum = s.Gemm16, &dsum16[0]
-			}
-			gemm(&panel[0], &pscale[0], &pmin[0], &tile[0], &dscale[0], sum, cols/32, &out[0])
+			s.Gemm[f.Kind()](&panel, &tile, cols/32, &out[0])
 			for r := range s.MR {
 				for c := range s.NR {
 					var want, size float64
 					for i := range cols {
-						p := float64(flat[c*cols+i]) * rows[r].value(s.DigitBits, i)
+						p := float64(flat[c*cols+i]) * values[r*cols+i]
 						want, size = want+p, size+math.Abs(p)
 					}
 					near(t, fmt.Sprintf("%v row %d column %d", typ, r, c), float64(out[r*s.NR+c])/size, want/size, 2e-6)
 				}
 			}
+		}
+	})
+}
+
+// TestNeighboursInATile: a row's products are the same to the bit whatever the
+// rows beside it need.
+func TestNeighboursInATile(t *testing.T) {
+	each(t, func(t *testing.T, s *Set, rng *rand.Rand) {
+		const cols = 256
+		w := checkpointtest.RandomTensor(rng, checkpoint.Q5_0, s.NR, cols)
+		panel, x := panelOf(s, w), normals(rng, s.MR*cols)
+		modes := make([]Mode, s.MR*cols/32)
+		run := func() []float32 {
+			tile, _ := tileOf(s, x, modes, 32)
+			out := make([]float32, s.MR*s.NR)
+			s.Gemm[Formats[w.Type].Kind()](&panel, &tile, cols/32, &out[0])
+			return out[:s.NR]
+		}
+		alone := run()
+		for b := range cols / 32 / 2 {
+			modes[b] = OneOfTwo
+			for r := 1; r < s.MR; r++ {
+				modes[r*cols/32+b] = Two
+			}
+		}
+		if beside := run(); !slices.Equal(alone, beside) {
+			t.Errorf("alone %v, beside rows of two digits %v", alone, beside)
 		}
 	})
 }
@@ -196,25 +329,36 @@ func transposed(x []float32, rows int) []float32 {
 // TestExtremes: the largest codes and digits must not saturate.
 func TestExtremes(t *testing.T) {
 	each(t, func(t *testing.T, s *Set, _ *rand.Rand) {
+		if s.Extent == nil {
+			t.Skip("digits of its own")
+		}
 		const cols = 64
 		for _, c := range []struct {
-			name  string
-			code  uint8
-			group int
-			gemm  func(codes *uint8, scale, min *float32, digits *int8, dscale, dsum *float32, blocks int, out *float32)
-		}{{"32 of 5 bits", 31, 32, s.Gemm32}, {"16 of 6 bits", 63, 16, s.Gemm16}, {"32 of 8 bits", 255, 32, s.GemmWide}} {
-			codes := slices.Repeat([]uint8{c.code}, s.NR*cols)
-			scale, min := slices.Repeat([]float32{1}, s.NR*cols/c.group), make([]float32, s.NR*cols/c.group)
-			top := int8(1<<s.DigitBits - 1)
-			tile := slices.Repeat([]int8{top, top, top, top, -1 << (s.DigitBits - 1), -1 << (s.DigitBits - 1), -1 << (s.DigitBits - 1), -1 << (s.DigitBits - 1)}, s.MR*cols/4)
-			ones, out := slices.Repeat([]float32{1}, s.MR*cols/16), make([]float32, s.MR*s.NR)
-			c.gemm(&codes[0], &scale[0], &min[0], &tile[0], &ones[0], &ones[0], cols/32, &out[0])
-			want := float64(c.code) * cols * float64(int(top)<<s.DigitBits-1<<(s.DigitBits-1))
-			for i := range out {
-				near(t, c.name, float64(out[i]), want, 1e-6)
+			kind  Kind
+			codes []int
+		}{{Kind{Group: 32}, []int{-16, 15}}, {Kind{Group: 16}, []int{-32, 31}}, {Kind{Group: 32, Wide: true}, []int{-128, 127}}} {
+			for _, code := range c.codes {
+				for _, sign := range []int{-1, 1} {
+					for two := range 2 {
+						checkExtreme(t, s, c.kind, code, sign, two, cols)
+					}
+				}
 			}
 		}
 	})
+}
+
+func checkExtreme(t *testing.T, s *Set, kind Kind, code, sign, two, cols int) {
+	codes, shift := slices.Repeat([]uint8{uint8(code)}, s.NR*cols), make([]int32, s.NR*cols/kind.Group)
+	s.Center(&codes[0], cols/kind.Group, kind.Group/4, 0, &shift[0])
+	scale, min := slices.Repeat([]float32{1}, len(shift)), make([]float32, len(shift))
+	x := slices.Repeat([]float32{float32(sign)}, s.MR*cols)
+	tile, values := tileOf(s, x, slices.Repeat([]Mode{[]Mode{One, Two}[two]}, s.MR*cols/32), kind.Group)
+	out := make([]float32, s.MR*s.NR)
+	s.Gemm[kind](&Panel{&codes[0], &scale[0], &min[0], &shift[0]}, &tile, cols/32, &out[0])
+	for i := range out {
+		near(t, fmt.Sprintf("%+v code %d times %d, %d digits", kind, code, sign, 1+two), float64(out[i]), values[0]*float64(code*cols), 1e-6)
+	}
 }
 
 func TestMul(t *testing.T) {

@@ -9,10 +9,10 @@ type Set struct {
 	Name string
 	// NR is the number of weight rows in a panel, MR of activation rows in a tile.
 	NR, MR int
-	// DigitBits is the b of the activations' digits.
+	// DigitBits is the b of a row's digits.
 	DigitBits uint
 
-	// Quantize turns n blocks of 32 floats into digits. Each dword of four
+	// Quantize turns n blocks of 32 floats into a row's digits. Each dword of four
 	// high digits goes digitStep bytes after the one before, the low digits
 	// planeStep bytes after the high ones; scale and sum advance by floatStep
 	// bytes a block of 32, sum16 by as much a block of 16.
@@ -29,10 +29,19 @@ type Set struct {
 	// dst + k·dstStep + 4·r, for k < n; n is a multiple of 8.
 	Interleave func(dst *byte, dstStep int, src *byte, srcStep, n int)
 
+	// Extent stores the greatest magnitude of each of n blocks of 32 floats and
+	// returns the sum of all squares. A set without it takes tiles whose blocks
+	// all have two digits.
+	Extent func(x *float32, n int, top *float32) float32
+	// QuantizeTile turns n blocks of 32 floats into the digits of one row of a
+	// tile, whose digits start at digits; top is what Extent found. Scale and
+	// sums advance by MR floats a block (of 32, sum16 of 16).
+	QuantizeTile func(x *float32, n int, mode *Mode, top *float32, digits *uint8, row int, scale, sum, sum16 *float32)
+	// Center takes zero from the codes of a panel and stores what cancels the
+	// offset of the activations' first digits: [groups][NR].
+	Center func(codes *uint8, groups, dwords, zero int, shift *int32)
 	// Gemm multiplies a panel by a tile: out [MR, NR] = Σ over blocks·32 products.
-	// The first takes groups of 32, the second of 16, the third groups of 32 with
-	// codes wider than six bits.
-	Gemm32, Gemm16, GemmWide func(codes *uint8, scale, min *float32, digits *int8, dscale, dsum *float32, blocks int, out *float32)
+	Gemm map[Kind]Gemm
 
 	// MulF32 and MulF16 add a [m, k] times b [k, NR] to c [m, NR], for each m
 	// in Rows; strides are in elements.
@@ -60,6 +69,42 @@ type Set struct {
 	// multiple of 8.
 	Rotate func(x *float32, cos, sin *float32, half int)
 }
+
+// Mode says how a block of a tile's row is quantised.
+type Mode uint8
+
+// The modes. A block of a tile has room for a second digit if one of its rows
+// needs it.
+const (
+	One      Mode = iota // one digit, in a block of one
+	OneOfTwo             // one digit, in a block of two
+	Two                  // two digits
+)
+
+// Kind tells the integer products apart.
+type Kind struct {
+	Group int  // elements that share a scale
+	Min   bool // there are minimums beside the scales
+	Wide  bool // codes need more than six bits
+}
+
+// Panel is NR weight rows side by side.
+type Panel struct {
+	Codes      *uint8   // [K/4][NR][4], signed where the set has Center
+	Scale, Min *float32 // [K/Group][NR]
+	Shift      *int32   // [K/Group][NR], of Center
+}
+
+// Tile is MR quantised activation rows.
+type Tile struct {
+	Digits *uint8
+	Scale  *float32 // [K/32][MR]
+	Sum    *float32 // [K/Group][MR]
+	Two    *uint8   // [K/32]: not 0 where a block has two digits
+}
+
+// Gemm is a panel times a tile.
+type Gemm func(p *Panel, t *Tile, blocks int, out *float32)
 
 // Gemv is out[i] = w[i]·a for n stored rows, rowBytes apart, of so many stored
 // blocks each. The activation is high and low digits [K], scales [K/32] and

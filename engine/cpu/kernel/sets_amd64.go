@@ -1,6 +1,8 @@
 package kernel
 
 import (
+	"unsafe"
+
 	"golang.org/x/sys/cpu"
 
 	"lapidary/checkpoint"
@@ -22,7 +24,7 @@ func available() []*Set {
 
 // shared are the loops that both sets have in common.
 func shared(s Set) *Set {
-	s.Interleave = interleaveAVX2
+	s.Interleave, s.Extent = interleaveAVX2, extentAVX2
 	s.Dot, s.ScaleMul, s.GELUMul, s.Add = dotAVX2, scaleMulAVX2, geluMulAVX2, addAVX2
 	s.Exp, s.SoftCap, s.Max, s.Half, s.Rotate = expAVX2, softCapAVX2, maxAVX2, toHalfAVX2, rotateAVX2
 	s.Expand = map[checkpoint.Type]func(src *byte, blocks int, codes *uint8, scale, min *float32){
@@ -42,7 +44,11 @@ func setAVX2() *Set {
 			checkpoint.Q5_0: gemvQ5_0AVX2, checkpoint.Q5_1: gemvQ5_1AVX2,
 			checkpoint.Q4_K: gemvQ4_KAVX2, checkpoint.Q5_K: gemvQ5_KAVX2, checkpoint.Q6_K: gemvQ6_KAVX2,
 		},
-		Gemm32: gemm32AVX2, Gemm16: gemm16AVX2, GemmWide: gemmWideAVX2,
+		QuantizeTile: tileAVX2(2), Center: centerAVX2,
+		Gemm: map[Kind]Gemm{
+			{Group: 32}: flat(gemm32AVX2), {Group: 32, Min: true}: flat(gemm32MinAVX2), {Group: 32, Wide: true}: flat(gemm32WideAVX2),
+			{Group: 16}: flat(gemm16AVX2), {Group: 16, Min: true}: flat(gemm16MinAVX2),
+		},
 		Rows:   []int{4, 2, 1},
 		MulF32: byRows(nil, mulF32AVX2_1, mulF32AVX2_2, nil, mulF32AVX2_4),
 		MulF16: byRows(nil, mulF16AVX2_1, mulF16AVX2_2, nil, mulF16AVX2_4),
@@ -58,9 +64,27 @@ func setAVX512() *Set {
 			checkpoint.Q5_0: gemvQ5_0AVX512, checkpoint.Q5_1: gemvQ5_1AVX512,
 			checkpoint.Q4_K: gemvQ4_KAVX512, checkpoint.Q5_K: gemvQ5_KAVX512, checkpoint.Q6_K: gemvQ6_KAVX512,
 		},
-		Gemm32: gemm32AVX512, Gemm16: gemm16AVX512, GemmWide: gemm32AVX512,
+		QuantizeTile: tileAVX2(4), Center: centerAVX512,
+		Gemm: map[Kind]Gemm{
+			{Group: 32}: flat(gemm32AVX512), {Group: 32, Min: true}: flat(gemm32MinAVX512), {Group: 32, Wide: true}: flat(gemm32AVX512),
+			{Group: 16}: flat(gemm16AVX512), {Group: 16, Min: true}: flat(gemm16MinAVX512),
+		},
 		Rows:   []int{8, 4, 2, 1},
 		MulF32: byRows(nil, mulF32AVX512_1, mulF32AVX512_2, nil, mulF32AVX512_4, nil, nil, nil, mulF32AVX512_8),
 		MulF16: byRows(nil, mulF16AVX512_1, mulF16AVX512_2, nil, mulF16AVX512_4, nil, nil, nil, mulF16AVX512_8),
 	})
+}
+
+// flat gives an assembly product its pointers one by one.
+func flat(f func(codes *int8, scale, min *float32, shift *int32, digits *uint8, dscale, dsum *float32, two *uint8, blocks int, out *float32)) Gemm {
+	return func(p *Panel, t *Tile, blocks int, out *float32) {
+		f((*int8)(unsafe.Pointer(p.Codes)), p.Scale, p.Min, p.Shift, t.Digits, t.Scale, t.Sum, t.Two, blocks, out)
+	}
+}
+
+// tileAVX2 quantises a row of a tile of mr rows.
+func tileAVX2(mr int) func(x *float32, n int, mode *Mode, top *float32, digits *uint8, row int, scale, sum, sum16 *float32) {
+	return func(x *float32, n int, mode *Mode, top *float32, digits *uint8, row int, scale, sum, sum16 *float32) {
+		quantizeTileAVX2(x, n, (*uint8)(mode), top, past(digits, 4*row), 4*mr, scale, sum, sum16)
+	}
 }

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"runtime"
+	"unsafe"
 
 	"golang.org/x/sys/cpu"
 
@@ -31,11 +32,29 @@ func setNEON() *Set {
 			checkpoint.Q5_0: expandQ5_0NEON, checkpoint.Q5_1: expandQ5_1NEON,
 			checkpoint.Q4_K: expandQ4_KNEON, checkpoint.Q5_K: expandQ5_KNEON, checkpoint.Q6_K: expandQ6_KNEON,
 		},
-		Gemm32: gemm32NEON, Gemm16: gemm16NEON, GemmWide: gemmWideNEON,
+		QuantizeTile: tileNEON(4),
+		Gemm: map[Kind]Gemm{
+			{Group: 32}: flat(gemm32NEON), {Group: 32, Min: true}: flat(gemm32NEON), {Group: 32, Wide: true}: flat(gemmWideNEON),
+			{Group: 16}: flat(gemm16NEON), {Group: 16, Min: true}: flat(gemm16NEON),
+		},
 		Rows:   []int{4, 2, 1},
 		MulF32: byRows(nil, mulF32NEON_1, mulF32NEON_2, nil, mulF32NEON_4),
 		MulF16: byRows(nil, mulF16NEON_1, mulF16NEON_2, nil, mulF16NEON_4),
 		Dot:    dotNEON, ScaleMul: scaleMulNEON, GELUMul: geluMulNEON, Add: addNEON,
 		Exp: expNEON, SoftCap: softCapNEON, Max: maxNEON, Half: toHalfNEON, Rotate: rotateNEON,
+	}
+}
+
+// flat gives an assembly product its pointers one by one.
+func flat(f func(codes *uint8, scale, min *float32, digits *int8, dscale, dsum *float32, blocks int, out *float32)) Gemm {
+	return func(p *Panel, t *Tile, blocks int, out *float32) {
+		f(p.Codes, p.Scale, p.Min, (*int8)(unsafe.Pointer(t.Digits)), t.Scale, t.Sum, blocks, out)
+	}
+}
+
+// tileNEON quantises a row of a tile of mr rows, to two signed digits everywhere.
+func tileNEON(mr int) func(x *float32, n int, mode *Mode, top *float32, digits *uint8, row int, scale, sum, sum16 *float32) {
+	return func(x *float32, n int, _ *Mode, _ *float32, digits *uint8, row int, scale, sum, sum16 *float32) {
+		quantizeNEON(x, n, (*int8)(unsafe.Pointer(past(digits, 8*row))), 4, 8*mr, scale, sum, sum16, 4*mr)
 	}
 }

@@ -106,12 +106,28 @@ func mulF16AVX512_2(a *float32, lda int, b *uint16, ldb int, c *float32, ldc int
 
 func mulF16AVX512_1(a *float32, lda int, b *uint16, ldb int, c *float32, ldc int, k int)
 
-func gemm32AVX2(codes *uint8, scale *float32, min *float32, digits *int8, dscale *float32, dsum *float32, blocks int, out *float32)
+func extentAVX2(x *float32, n int, top *float32) float32
 
-func gemm16AVX2(codes *uint8, scale *float32, min *float32, digits *int8, dscale *float32, dsum *float32, blocks int, out *float32)
+func quantizeTileAVX2(x *float32, n int, mode *uint8, top *float32, digits *uint8, step int, scale *float32, sum *float32, sum16 *float32)
 
-func gemmWideAVX2(codes *uint8, scale *float32, min *float32, digits *int8, dscale *float32, dsum *float32, blocks int, out *float32)
+func centerAVX2(codes *uint8, groups int, dwords int, zero int, shift *int32)
 
-func gemm32AVX512(codes *uint8, scale *float32, min *float32, digits *int8, dscale *float32, dsum *float32, blocks int, out *float32)
+func centerAVX512(codes *uint8, groups int, dwords int, zero int, shift *int32)
 
-func gemm16AVX512(codes *uint8, scale *float32, min *float32, digits *int8, dscale *float32, dsum *float32, blocks int, out *float32)
+func gemm32AVX2(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32)
+
+func gemm32MinAVX2(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32)
+
+func gemm16AVX2(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32)
+
+func gemm16MinAVX2(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32)
+
+func gemm32WideAVX2(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32)
+
+func gemm32AVX512(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32)
+
+func gemm32MinAVX512(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32)
+
+func gemm16AVX512(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32)
+
+func gemm16MinAVX512(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32)

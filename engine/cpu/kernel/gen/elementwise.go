@@ -135,14 +135,133 @@ func split(v [4]reg.VecVirtual, digit uint, high, low, step reg.Register) {
 		VPSLLD(Imm(uint64(digit)), h[j], t)
 		VPSUBD(t, v[j], v[j])
 	}
-	storeDigits(h, high, step)
-	storeDigits(v, low, step)
+	storeDigits(h, VPACKSSWB, high, step)
+	storeDigits(v, VPACKSSWB, low, step)
 }
 
-func storeDigits(v [4]reg.VecVirtual, p, step reg.Register) {
+// quantizeTile turns blocks of 32 floats into one digit or two of a tile's row.
+// The mode of a block says how: 0 is one digit in a block of one, 1 is one
+// digit in a block of two, whose second is zero, 2 is two digits.
+func quantizeTile() {
+	TEXT("quantizeTileAVX2", NOSPLIT, "func(x *float32, n int, mode *uint8, top *float32, digits *uint8, step int, scale, sum, sum16 *float32)")
+	x, n, mode, top := Load(Param("x"), GP64()), Load(Param("n"), GP64()), Load(Param("mode"), GP64()), Load(Param("top"), GP64())
+	digits, step := Load(Param("digits"), GP64()), Load(Param("step"), GP64())
+	scale, sum, sum16 := Load(Param("scale"), GP64()), Load(Param("sum"), GP64()), Load(Param("sum16"), GP64())
+	loop("tileBlocks", n, func() {
+		m, limits := GP64(), GP64()
+		MOVBQZX(at(mode, 0), m)
+		LEAQ(table("tileLimits", func(i int) uint32 { return math.Float32bits([]float32{127, 127, 127 * 128, 0}[i%4]) }), limits)
+		v := scaled(x, top, Mem{Base: limits, Index: m, Scale: 4})
+		d := XMM()
+		VMOVSS(at(top, 0), d)
+		TESTQ(m, m)
+		JNE(LabelRef("two"))
+
+		VDIVSS(floatOf(127), d, d)
+		groupSums(v, d, sum, sum16, step)
+		for j := range v {
+			VPADDD(wordOf(128), v[j], v[j])
+		}
+		storeDigits(v, VPACKUSWB, digits, step)
+		JMP(LabelRef("tileNext"))
+
+		Label("two")
+		VDIVSS(floatOf(127*128), d, d)
+		secondDigit(m, v)
+		groupSums(v, d, sum, sum16, step)
+		low := GP64()
+		LEAQ(Mem{Base: digits, Index: step, Scale: 1}, low)
+		splitOffset(v, digits, low, step)
+
+		Label("tileNext")
+		VMOVSS(d, at(scale, 0))
+		ADDQ(step, scale)
+		ADDQ(U32(128), x)
+		ADDQ(Imm(4), top)
+		INCQ(mode)
+	})
+	VZEROUPPER()
+	RET()
+}
+
+// scaled are 32 floats times limit/top, as integers; zero where top is.
+func scaled(x, top reg.Register, limit Mem) (v [4]reg.VecVirtual) {
+	t, inverse, real, by := XMM(), XMM(), XMM(), YMM()
+	VMOVSS(at(top, 0), t)
+	VMOVSS(limit, inverse)
+	VDIVSS(t, inverse, inverse)
+	VXORPS(real, real, real)
+	VCMPSS(Imm(4), real, t, real) // top ≠ 0
+	VANDPS(real, inverse, inverse)
+	VBROADCASTSS(inverse, by)
+	for j := range v {
+		v[j] = YMM()
+		VMULPS(at(x, 32*j), by, v[j])
+		VCVTPS2DQ(v[j], v[j])
+	}
+	return v
+}
+
+// secondDigit makes room for a second digit where mode m is 1.
+func secondDigit(m reg.Register, v [4]reg.VecVirtual) {
+	n, bits := GP64(), XMM()
+	MOVQ(U32(2), n)
+	SUBQ(m, n)
+	IMUL3Q(Imm(7), n, n)
+	VMOVQ(n, bits)
+	for j := range v {
+		VPSLLD(bits, v[j], v[j])
+	}
+}
+
+// splitOffset stores the high digits of 32 integers, 128 added, and the low
+// ones, seven bits; each kind's dwords two steps apart.
+func splitOffset(v [4]reg.VecVirtual, high, low, step reg.Register) {
+	twice := GP64()
+	LEAQ(Mem{Base: step, Index: step, Scale: 1}, twice)
+	var h [4]reg.VecVirtual
+	for j := range v {
+		h[j] = YMM()
+		VPSRAD(Imm(7), v[j], h[j])
+		VPADDD(wordOf(128), h[j], h[j])
+		VPAND(wordOf(127), v[j], v[j])
+	}
+	storeDigits(h, VPACKUSWB, high, twice)
+	storeDigits(v, VPACKUSWB, low, twice)
+}
+
+// extent stores the greatest magnitude of each block of 32 floats and returns
+// the sum of all squares.
+func extent() {
+	TEXT("extentAVX2", NOSPLIT, "func(x *float32, n int, top *float32) float32")
+	x, n, top := Load(Param("x"), GP64()), Load(Param("n"), GP64()), Load(Param("top"), GP64())
+	var sums [2]reg.VecVirtual
+	for i := range sums {
+		sums[i] = YMM()
+		VXORPS(sums[i], sums[i], sums[i])
+	}
+	loop("extentBlocks", n, func() {
+		var v [4]reg.VecVirtual
+		for j := range v {
+			v[j] = YMM()
+			VMOVUPS(at(x, 32*j), v[j])
+			VFMADD231PS(v[j], v[j], sums[j%2])
+		}
+		VMOVSS(greatest(v), at(top, 0))
+		ADDQ(Imm(4), top)
+		ADDQ(U32(128), x)
+	})
+	VADDPS(sums[1], sums[0], sums[0])
+	Store(sumLanes(sums[0]), ReturnIndex(0))
+	VZEROUPPER()
+	RET()
+}
+
+// storeDigits stores 32 integers as bytes, a dword at a time; it moves p.
+func storeDigits(v [4]reg.VecVirtual, pack func(ops ...Op), p, step reg.Register) {
 	VPACKSSDW(v[1], v[0], v[0])
 	VPACKSSDW(v[3], v[2], v[2])
-	VPACKSSWB(v[2], v[0], v[0])
+	pack(v[2], v[0], v[0])
 	order := YMM()
 	VMOVDQU(table("unpack", func(i int) uint32 { return uint32(i/2 + i%2*4) }), order)
 	VPERMD(v[0], order, v[0])

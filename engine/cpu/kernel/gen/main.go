@@ -36,6 +36,10 @@ func main() {
 		multiply(i, false)
 		multiply(i, true)
 	}
+	extent()
+	quantizeTile()
+	center("AVX2", 16)
+	center("AVX512", 32)
 	gemmAVX2()
 	gemmAVX512()
 
