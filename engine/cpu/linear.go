@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"slices"
 	"unsafe"
 
 	"lapidary/engine"
@@ -32,8 +33,9 @@ func (p *pass) Linear(x engine.Tensor, ws ...engine.Weight) []engine.Tensor {
 	products := make([]product, len(ws))
 	ys := make([]engine.Tensor, len(ws))
 	total := 0
+	sums := slices.ContainsFunc(ws, func(w engine.Weight) bool { return w.(*weight).sums })
 	for i, w := range ws {
-		products[i] = p.plan(in, w.(*weight))
+		products[i] = p.plan(in, w.(*weight), sums)
 		ys[i] = products[i].y
 		total += products[i].pieces()
 	}
@@ -50,7 +52,7 @@ func (p *pass) Linear(x engine.Tensor, ws ...engine.Weight) []engine.Tensor {
 }
 
 // plan chooses how x is multiplied by w and prepares x for it.
-func (p *pass) plan(x *tensor, w *weight) product {
+func (p *pass) plan(x *tensor, w *weight, sums bool) product {
 	pr := product{w: w, y: p.tensor(x.rows, w.rows), step: p.set.NR}
 	several := max(8, gemvBytes/w.rowBytes/8*8)
 	switch single := x.rows == 1; {
@@ -60,7 +62,7 @@ func (p *pass) plan(x *tensor, w *weight) product {
 		p.quantiseRow(x)
 		pr.step, pr.run = several, (*pass).gemv
 	case w.quantised:
-		p.quantiseTiles(x)
+		p.quantiseTiles(x, sums)
 		pr.run = (*pass).panel
 	default:
 		pr.run = (*pass).floatPanel
@@ -100,11 +102,11 @@ func (p *pass) dots(x *tensor, pr *product, from, to int, s *scratch) {
 func (p *pass) panel(x *tensor, pr *product, from, to int, s *scratch) {
 	set, w, k := p.set, pr.w, pr.w.cols
 	nr, mr := set.NR, set.MR
-	panel := p.expand(w, from, to, s)
+	s.weights = p.expand(w, from, to, s)
 	gemm, a, out := set.Gemm[w.format.Kind()], x.digits.tiles, grown(&s.out, mr*nr)
 	for i := 0; i*mr < x.rows; i++ {
-		tile := a.at(set, w.format.Group, k, i)
-		gemm(&panel, &tile, k/32, &out[0])
+		s.tile = a.at(set, w.format.Group, k, i)
+		gemm(&s.weights, &s.tile, k/32, &out[0])
 		for r := range min(mr, x.rows-i*mr) {
 			copy(pr.y.row(i*mr + r)[from:to], out[r*nr:])
 		}

@@ -161,6 +161,10 @@ type scratch struct {
 	out    []float32
 	shift  []int32
 	modes  []kernel.Mode
+
+	// Arguments of products, here so that they are not made anew for each.
+	weights kernel.Panel
+	tile    kernel.Tile
 }
 
 // grown returns n elements of *s, enlarging it first if it is smaller.

@@ -41,7 +41,7 @@ func (p *pass) quantiseRow(t *tensor) {
 	a := &activations{digits: bytesOf(buffer[:k/2])}
 	buffer = buffer[k/2:]
 	a.scale, a.sum, a.sum16 = buffer[:k/32], buffer[k/32:k/16], buffer[k/16:]
-	p.set.Quantize(&t.data[0], k/32, &a.digits[0], k, 4, &a.scale[0], &a.sum[0], &a.sum16[0], 4)
+	p.set.Quantize(&t.data[0], k/32, &a.digits[0], &a.digits[k], &a.scale[0], &a.sum[0], &a.sum16[0])
 	t.digits.row = a
 }
 
@@ -50,6 +50,7 @@ type tiles struct {
 	digits            []int8
 	two               []int8 // [tiles][K/32]
 	scale, sum, sum16 []float32
+	sums              bool // sum and sum16 are filled in
 }
 
 // at is tile number i of rows of k.
@@ -63,16 +64,17 @@ func (a *tiles) at(set *kernel.Set, group, k, i int) kernel.Tile {
 	return t
 }
 
-// quantiseTiles quantises the rows of t, once.
-func (p *pass) quantiseTiles(t *tensor) {
-	if t.digits.tiles != nil {
+// quantiseTiles quantises the rows of t, once; again if sums are wanted and
+// were not.
+func (p *pass) quantiseTiles(t *tensor, sums bool) {
+	if a := t.digits.tiles; a != nil && (a.sums || !sums) {
 		return
 	}
 	n := (t.rows + p.set.MR - 1) / p.set.MR
 	total := n * p.set.MR * t.width
 	flags := (n*t.width/32 + 3) / 4
 	buffer := p.alloc(total/2 + total/32*2 + total/16 + flags)
-	a := &tiles{digits: bytesOf(buffer[:total/2]), two: bytesOf(buffer[total/2:][:flags])}
+	a := &tiles{digits: bytesOf(buffer[:total/2]), two: bytesOf(buffer[total/2:][:flags]), sums: sums}
 	buffer = buffer[total/2+flags:]
 	a.scale, a.sum, a.sum16 = buffer[:total/32], buffer[total/32:total/16], buffer[total/16:]
 	p.parallel(n, parallelAlways, func(i int, s *scratch) { p.tile(a, t, i, s) })
@@ -85,18 +87,21 @@ func (p *pass) tile(a *tiles, t *tensor, i int, s *scratch) {
 	set, mr, k := p.set, p.set.MR, t.width
 	blocks := k / 32
 	tile := a.at(set, 32, k, i)
-	sum16 := a.sum16[i*mr*k/16:]
+	sum, sum16 := a.sum[i*mr*blocks:][:mr*blocks], a.sum16[i*mr*k/16:][:mr*k/16]
 	rows := min(mr, t.rows-i*mr)
 	if rows < mr {
 		clear(a.scale[i*mr*blocks:][:mr*blocks])
-		clear(a.sum[i*mr*blocks:][:mr*blocks])
-		clear(sum16[:mr*k/16])
+		clear(sum)
+		clear(sum16)
 	}
 	top, modes := grown(&s.floats, mr*blocks), grown(&s.modes, mr*blocks)
 	p.modes(t, i*mr, rows, top, modes, a.two[i*blocks:][:blocks])
 	for r := range rows {
-		set.QuantizeTile(&t.row(i*mr + r)[0], blocks, &modes[r*blocks], &top[r*blocks], tile.Digits, r,
-			&a.scale[i*mr*blocks+r], &a.sum[i*mr*blocks+r], &sum16[r])
+		var at, at16 *float32
+		if a.sums {
+			at, at16 = &sum[r], &sum16[r]
+		}
+		set.QuantizeTile(&t.row(i*mr + r)[0], blocks, &modes[r*blocks], &top[r*blocks], tile.Digits, r, &a.scale[i*mr*blocks+r], at, at16)
 	}
 }
 

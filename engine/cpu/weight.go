@@ -18,6 +18,7 @@ type weight struct {
 	blocks     int // of a stored row
 	quantised  bool
 	format     kernel.Format
+	sums       bool        // panels need the activations' sums
 	gemv       kernel.Gemv // nil: through panels
 
 	once   sync.Once
@@ -39,6 +40,7 @@ func (e *Engine) Load(t checkpoint.Tensor) (engine.Weight, error) {
 	}
 	w.rowBytes, w.blocks, w.quantised = t.RowBytes(), w.cols/t.Type.Block(), t.Type.Quantised()
 	w.format = kernel.Formats[t.Type]
+	w.sums = w.quantised && (!w.format.Symmetric || e.set.Center == nil)
 	w.gemv = e.set.Gemv[t.Type]
 	return w, nil
 }

@@ -12,15 +12,14 @@ import (
 func Generic() *Set {
 	const nr, mr = 16, 2
 	return &Set{
-		Name: "generic", NR: nr, MR: mr, DigitBits: 7,
-		Quantize: func(x *float32, n int, digits *int8, planeStep, digitStep int, scale, sum, sum16 *float32, floatStep int) {
-			quantize(7, x, n, digits, planeStep, digitStep, scale, sum, sum16, floatStep)
-		},
+		Name: "generic", NR: nr, MR: mr, DigitBits: rowBits,
+		Quantize:   quantize,
 		Interleave: interleave,
 		Extent:     extent, QuantizeTile: quantizeTile(mr), Center: center(nr),
 		Gemm: map[Kind]Gemm{
-			{Group: 32}: gemm(nr, mr, 32), {Group: 32, Min: true}: gemm(nr, mr, 32), {Group: 32, Wide: true}: gemm(nr, mr, 32),
-			{Group: 16}: gemm(nr, mr, 16), {Group: 16, Min: true}: gemm(nr, mr, 16),
+			{Group: 32}: gemm(nr, mr, 32, false), {Group: 32, Min: true}: gemm(nr, mr, 32, true),
+			{Group: 16}: gemm(nr, mr, 16, false), {Group: 16, Min: true}: gemm(nr, mr, 16, true),
+			{Group: 32, Wide: true}: gemm(nr, mr, 32, false),
 		},
 		MulF32: mulF32(nr), MulF16: mulF16(nr), Rows: []int{4, 2, 1},
 		Dot: dot, ScaleMul: scaleMul, GELUMul: geluMul, Add: add,
@@ -36,10 +35,13 @@ func at[T any](p *T, i int) *T {
 // past is what lies n bytes after p.
 func past[T any](p *T, n int) *T { return (*T)(unsafe.Add(unsafe.Pointer(p), n)) }
 
+// rowBits is the number of bits of a row's second digits.
+const rowBits = 7
+
 // quantize rounds each block of 32 to integers of up to ±(2^b−1)·2^b, so that
 // the high digit of the greatest is 2^b − 1, and splits them.
-func quantize(b uint, x *float32, n int, digits *int8, planeStep, digitStep int, scale, sum, sum16 *float32, floatStep int) {
-	limit := float32(int32(1)<<(2*b) - int32(1)<<b)
+func quantize(x *float32, n int, high, low *int8, scale, sum, sum16 *float32) {
+	const limit = float32((1<<rowBits - 1) << rowBits)
 	for block := range n {
 		in := unsafe.Slice(at(x, 32*block), 32)
 		var top float32
@@ -54,15 +56,14 @@ func quantize(b uint, x *float32, n int, digits *int8, planeStep, digitStep int,
 		var sums [2]int32
 		for i, v := range in {
 			q := int32(math.RoundToEven(float64(v * inverse)))
-			high := (q + 1<<(b-1)) >> b
-			p := past(digits, (8*block+i/4)*digitStep+i%4)
-			*p, *past(p, planeStep) = int8(high), int8(q-high<<b)
+			h := (q + 1<<(rowBits-1)) >> rowBits
+			*at(high, 32*block+i), *at(low, 32*block+i) = int8(h), int8(q-h<<rowBits)
 			sums[i/16] += q
 		}
-		*past(scale, block*floatStep) = d
-		*past(sum, block*floatStep) = d * float32(sums[0]+sums[1])
-		*past(sum16, 2*block*floatStep) = d * float32(sums[0])
-		*past(sum16, (2*block+1)*floatStep) = d * float32(sums[1])
+		*at(scale, block) = d
+		*at(sum, block) = d * float32(sums[0]+sums[1])
+		*at(sum16, 2*block) = d * float32(sums[0])
+		*at(sum16, 2*block+1) = d * float32(sums[1])
 	}
 }
 
@@ -94,6 +95,7 @@ func extent(x *float32, n int, top *float32) float32 {
 // splits those. High digits have 128 added to them.
 func quantizeTile(mr int) func(x *float32, n int, mode *Mode, top *float32, digits *uint8, row int, scale, sum, sum16 *float32) {
 	return func(x *float32, n int, mode *Mode, top *float32, digits *uint8, row int, scale, sum, sum16 *float32) {
+		digits = past(digits, row*64*n)
 		for block := range n {
 			m, limit, unit := *at(mode, block), float32(127), float32(127)
 			if m == Two {
@@ -115,14 +117,17 @@ func quantizeTile(mr int) func(x *float32, n int, mode *Mode, top *float32, digi
 				}
 				sums[i/16] += q
 				if m == One {
-					*past(digits, (i/4*mr+row)*4+i%4) = uint8(q + 128)
+					*past(digits, i) = uint8(q + 128)
 					continue
 				}
-				*past(digits, (i/4*2*mr+row)*4+i%4) = uint8(q>>tileBits + 128)
-				*past(digits, (i/4*2*mr+mr+row)*4+i%4) = uint8(q & (1<<tileBits - 1))
+				*past(digits, i) = uint8(q>>tileBits + 128)
+				*past(digits, 32+i) = uint8(q & (1<<tileBits - 1))
 			}
-			digits = past(digits, blockBytes(mr, m != One))
+			digits = past(digits, blockBytes(m != One))
 			*at(scale, block*mr) = d
+			if sum == nil {
+				continue
+			}
 			*at(sum, block*mr) = d * float32(sums[0]+sums[1])
 			*at(sum16, 2*block*mr) = d * float32(sums[0])
 			*at(sum16, (2*block+1)*mr) = d * float32(sums[1])
@@ -130,12 +135,12 @@ func quantizeTile(mr int) func(x *float32, n int, mode *Mode, top *float32, digi
 	}
 }
 
-// blockBytes is the size of a tile's block of 32.
-func blockBytes(mr int, two bool) int {
+// blockBytes is the size of a block of 32 of a tile's row.
+func blockBytes(two bool) int {
 	if two {
-		return 64 * mr
+		return 64
 	}
-	return 32 * mr
+	return 32
 }
 
 func center(nr int) func(codes *uint8, groups, dwords, zero int, shift *int32) {
@@ -155,7 +160,7 @@ func center(nr int) func(codes *uint8, groups, dwords, zero int, shift *int32) {
 }
 
 // gemm multiplies a panel by a tile, a group at a time.
-func gemm(nr, mr, group int) Gemm {
+func gemm(nr, mr, group int, least bool) Gemm {
 	return func(p *Panel, t *Tile, blocks int, out *float32) {
 		clear(unsafe.Slice(out, mr*nr))
 		digits := t.Digits
@@ -164,21 +169,23 @@ func gemm(nr, mr, group int) Gemm {
 			for g := b * 32 / group; g < (b+1)*32/group; g++ {
 				for r := range mr {
 					for c := range nr {
-						product := groupProduct(nr, mr, group, p, digits, two, g, r, c)
+						product := groupProduct(nr, group, p, past(digits, r*64*blocks), two, g, c)
 						y := at(out, r*nr+c)
 						*y += *at(p.Scale, g*nr+c) * (*at(t.Scale, b*mr+r) * float32(product))
-						*y += *at(p.Min, g*nr+c) * *at(t.Sum, g*mr+r)
+						if least {
+							*y += *at(p.Min, g*nr+c) * *at(t.Sum, g*mr+r)
+						}
 					}
 				}
 			}
-			digits = past(digits, blockBytes(mr, two))
+			digits = past(digits, blockBytes(two))
 		}
 	}
 }
 
-// groupProduct is Σ code·digits of group g, row r, column c; the digits are
-// those of the block the group is in.
-func groupProduct(nr, mr, group int, p *Panel, digits *uint8, two bool, g, r, c int) int32 {
+// groupProduct is Σ code·digits of group g, column c; the digits are those of
+// a row in the block the group is in.
+func groupProduct(nr, group int, p *Panel, digits *uint8, two bool, g, c int) int32 {
 	sum := *at(p.Shift, g*nr+c)
 	if two {
 		sum <<= tileBits
@@ -186,12 +193,11 @@ func groupProduct(nr, mr, group int, p *Panel, digits *uint8, two bool, g, r, c 
 	for k := range group {
 		i := g*group%32 + k // in the block
 		w := int32(int8(*at(p.Codes, (g*group+k)/4*nr*4+c*4+k%4)))
-		if !two {
-			sum += w * int32(*past(digits, (i/4*mr+r)*4+i%4))
-			continue
+		if two {
+			sum += w * (int32(*past(digits, i))<<tileBits + int32(*past(digits, 32+i)))
+		} else {
+			sum += w * int32(*past(digits, i))
 		}
-		high, low := *past(digits, (i/4*2*mr+r)*4+i%4), *past(digits, (i/4*2*mr+mr+r)*4+i%4)
-		sum += w * (int32(high)<<tileBits + int32(low))
 	}
 	return sum
 }

@@ -44,7 +44,7 @@ func digitsOf(s *Set, x []float32) digits {
 	k := len(x)
 	all := make([]int8, 2*k)
 	d := digits{all[:k], all[k:], make([]float32, k/32), make([]float32, k/32), make([]float32, k/16)}
-	s.Quantize(&x[0], k/32, &all[0], k, 4, &d.scale[0], &d.sum[0], &d.sum16[0], 4)
+	s.Quantize(&x[0], k/32, &d.high[0], &d.low[0], &d.scale[0], &d.sum[0], &d.sum16[0])
 	return d
 }
 
@@ -164,25 +164,24 @@ func tileOf(s *Set, x []float32, modes []Mode, group int) (t Tile, values []floa
 // tileValues reads a tile's digits in the layout of the set.
 func tileValues(s *Set, digits, two []uint8, scale []float32, k int) []float64 {
 	values := make([]float64, s.MR*k)
-	at := 0
-	for b := range k / 32 {
-		for r := range s.MR {
+	for r := range s.MR {
+		row := digits[2*r*k:]
+		for b := range k / 32 {
 			for i := range 32 {
 				var q int
 				switch {
 				case s.Extent == nil:
-					p := at + (i/4*s.MR+r)*8 + i%4
-					q = int(int8(digits[p]))<<s.DigitBits + int(int8(digits[p+4]))
+					p := digits[((8*b+i/4)*s.MR+r)*8+i%4:]
+					q = int(int8(p[0]))<<s.DigitBits + int(int8(p[4]))
 				case two[b] != 0:
-					p := at + (i/4*2*s.MR+r)*4 + i%4
-					q = (int(digits[p])-128)<<tileBits + int(digits[p+4*s.MR])
+					q = (int(row[i])-128)<<tileBits + int(row[32+i])
 				default:
-					q = int(digits[at+(i/4*s.MR+r)*4+i%4]) - 128
+					q = int(row[i]) - 128
 				}
 				values[r*k+32*b+i] = float64(scale[b*s.MR+r]) * float64(q)
 			}
+			row = row[blockBytes(two[b] != 0):]
 		}
-		at += blockBytes(s.MR, two[b] != 0)
 	}
 	return values
 }

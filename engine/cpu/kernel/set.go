@@ -12,11 +12,9 @@ type Set struct {
 	// DigitBits is the b of a row's digits.
 	DigitBits uint
 
-	// Quantize turns n blocks of 32 floats into a row's digits. Each dword of four
-	// high digits goes digitStep bytes after the one before, the low digits
-	// planeStep bytes after the high ones; scale and sum advance by floatStep
-	// bytes a block of 32, sum16 by as much a block of 16.
-	Quantize func(x *float32, n int, digits *int8, planeStep, digitStep int, scale, sum, sum16 *float32, floatStep int)
+	// Quantize turns n blocks of 32 floats into a row's digits; sum has a float
+	// a block, sum16 two.
+	Quantize func(x *float32, n int, high, low *int8, scale, sum, sum16 *float32)
 
 	// Gemv multiplies n stored rows of rowBytes each by one activation row.
 	// Formats without an entry go through panels.
@@ -35,7 +33,7 @@ type Set struct {
 	Extent func(x *float32, n int, top *float32) float32
 	// QuantizeTile turns n blocks of 32 floats into the digits of one row of a
 	// tile, whose digits start at digits; top is what Extent found. Scale and
-	// sums advance by MR floats a block (of 32, sum16 of 16).
+	// sums advance by MR floats a block (of 32, sum16 of 16); sums may be nil.
 	QuantizeTile func(x *float32, n int, mode *Mode, top *float32, digits *uint8, row int, scale, sum, sum16 *float32)
 	// Center takes zero from the codes of a panel and stores what cancels the
 	// offset of the activations' first digits: [groups][NR].
@@ -97,13 +95,13 @@ type Panel struct {
 
 // Tile is MR quantised activation rows.
 type Tile struct {
-	Digits *uint8
+	Digits *uint8   // MR rows of 2·K bytes
 	Scale  *float32 // [K/32][MR]
 	Sum    *float32 // [K/Group][MR]
 	Two    *uint8   // [K/32]: not 0 where a block has two digits
 }
 
-// Gemm is a panel times a tile.
+// Gemm is a panel times a tile of so many blocks of 32.
 type Gemm func(p *Panel, t *Tile, blocks int, out *float32)
 
 // Gemv is out[i] = w[i]·a for n stored rows, rowBytes apart, of so many stored

@@ -76,15 +76,15 @@ func setAVX512() *Set {
 }
 
 // flat gives an assembly product its pointers one by one.
-func flat(f func(codes *int8, scale, min *float32, shift *int32, digits *uint8, dscale, dsum *float32, two *uint8, blocks int, out *float32)) Gemm {
+func flat(f func(codes *int8, scale, min *float32, shift *int32, digits *uint8, step int, dscale, dsum *float32, two *uint8, blocks int, out *float32)) Gemm {
 	return func(p *Panel, t *Tile, blocks int, out *float32) {
-		f((*int8)(unsafe.Pointer(p.Codes)), p.Scale, p.Min, p.Shift, t.Digits, t.Scale, t.Sum, t.Two, blocks, out)
+		f((*int8)(unsafe.Pointer(p.Codes)), p.Scale, p.Min, p.Shift, t.Digits, 64*blocks, t.Scale, t.Sum, t.Two, blocks, out)
 	}
 }
 
 // tileAVX2 quantises a row of a tile of mr rows.
 func tileAVX2(mr int) func(x *float32, n int, mode *Mode, top *float32, digits *uint8, row int, scale, sum, sum16 *float32) {
 	return func(x *float32, n int, mode *Mode, top *float32, digits *uint8, row int, scale, sum, sum16 *float32) {
-		quantizeTileAVX2(x, n, (*uint8)(mode), top, past(digits, 4*row), 4*mr, scale, sum, sum16)
+		quantizeTileAVX2(x, n, (*uint8)(mode), top, past(digits, row*64*n), 4*mr, scale, sum, sum16)
 	}
 }

@@ -21,7 +21,7 @@ func available() []*Set {
 func setNEON() *Set {
 	return &Set{
 		Name: "neon", NR: 16, MR: 4, DigitBits: 7,
-		Quantize: quantizeNEON, Interleave: interleaveNEON,
+		Quantize: rowNEON, Interleave: interleaveNEON,
 		Gemv: map[checkpoint.Type]Gemv{
 			checkpoint.Q8_0: gemvQ8_0NEON, checkpoint.Q4_0: gemvQ4_0NEON, checkpoint.Q4_1: gemvQ4_1NEON,
 			checkpoint.Q5_0: gemvQ5_0NEON, checkpoint.Q5_1: gemvQ5_1NEON,
@@ -52,7 +52,14 @@ func flat(f func(codes *uint8, scale, min *float32, digits *int8, dscale, dsum *
 	}
 }
 
-// tileNEON quantises a row of a tile of mr rows, to two signed digits everywhere.
+// rowNEON quantises a row.
+func rowNEON(x *float32, n int, high, low *int8, scale, sum, sum16 *float32) {
+	plane := int(uintptr(unsafe.Pointer(low)) - uintptr(unsafe.Pointer(high)))
+	quantizeNEON(x, n, high, plane, 4, scale, sum, sum16, 4)
+}
+
+// tileNEON quantises a row of a tile of mr rows, to two signed digits everywhere:
+// [K/4][MR][2][4], with the sums.
 func tileNEON(mr int) func(x *float32, n int, mode *Mode, top *float32, digits *uint8, row int, scale, sum, sum16 *float32) {
 	return func(x *float32, n int, _ *Mode, _ *float32, digits *uint8, row int, scale, sum, sum16 *float32) {
 		quantizeNEON(x, n, (*int8)(unsafe.Pointer(past(digits, 8*row))), 4, 8*mr, scale, sum, sum16, 4*mr)

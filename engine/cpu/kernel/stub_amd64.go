@@ -42,7 +42,7 @@ func expandQ5_KAVX2(src *byte, blocks int, codes *uint8, scale *float32, min *fl
 
 func expandQ6_KAVX2(src *byte, blocks int, codes *uint8, scale *float32, min *float32)
 
-func quantizeAVX2(x *float32, n int, digits *int8, planeStep int, digitStep int, scale *float32, sum *float32, sum16 *float32, floatStep int)
+func quantizeAVX2(x *float32, n int, high *int8, low *int8, scale *float32, sum *float32, sum16 *float32)
 
 func gemvQ8_0AVX2(w *byte, n int, rowBytes int, blocks int, high *int8, low *int8, scale *float32, sum *float32, out *float32)
 
@@ -72,7 +72,7 @@ func mulF16AVX2_2(a *float32, lda int, b *uint16, ldb int, c *float32, ldc int, 
 
 func mulF16AVX2_1(a *float32, lda int, b *uint16, ldb int, c *float32, ldc int, k int)
 
-func quantizeAVX512(x *float32, n int, digits *int8, planeStep int, digitStep int, scale *float32, sum *float32, sum16 *float32, floatStep int)
+func quantizeAVX512(x *float32, n int, high *int8, low *int8, scale *float32, sum *float32, sum16 *float32)
 
 func gemvQ8_0AVX512(w *byte, n int, rowBytes int, blocks int, high *int8, low *int8, scale *float32, sum *float32, out *float32)
 
@@ -114,20 +114,20 @@ func centerAVX2(codes *uint8, groups int, dwords int, zero int, shift *int32)
 
 func centerAVX512(codes *uint8, groups int, dwords int, zero int, shift *int32)
 
-func gemm32AVX2(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32)
+func gemm32AVX2(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, step int, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32)
 
-func gemm32MinAVX2(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32)
+func gemm32MinAVX2(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, step int, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32)
 
-func gemm16AVX2(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32)
+func gemm16AVX2(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, step int, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32)
 
-func gemm16MinAVX2(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32)
+func gemm16MinAVX2(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, step int, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32)
 
-func gemm32WideAVX2(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32)
+func gemm32WideAVX2(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, step int, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32)
 
-func gemm32AVX512(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32)
+func gemm32AVX512(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, step int, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32)
 
-func gemm32MinAVX512(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32)
+func gemm32MinAVX512(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, step int, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32)
 
-func gemm16AVX512(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32)
+func gemm16AVX512(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, step int, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32)
 
-func gemm16MinAVX512(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32)
+func gemm16MinAVX512(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, step int, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32)

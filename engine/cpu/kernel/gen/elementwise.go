@@ -50,13 +50,12 @@ func interleave() {
 
 // quantize turns blocks of 32 floats into two digits of i.digit bits.
 func quantize(i isa) {
-	TEXT("quantize"+i.suffix, NOSPLIT, "func(x *float32, n int, digits *int8, planeStep, digitStep int, scale, sum, sum16 *float32, floatStep int)")
-	x, n, digits := Load(Param("x"), GP64()), Load(Param("n"), GP64()), Load(Param("digits"), GP64())
-	plane, step := Load(Param("planeStep"), GP64()), Load(Param("digitStep"), GP64())
+	TEXT("quantize"+i.suffix, NOSPLIT, "func(x *float32, n int, high, low *int8, scale, sum, sum16 *float32)")
+	x, n, high, low := Load(Param("x"), GP64()), Load(Param("n"), GP64()), Load(Param("high"), GP64()), Load(Param("low"), GP64())
 	scale, sum, sum16 := Load(Param("scale"), GP64()), Load(Param("sum"), GP64()), Load(Param("sum16"), GP64())
-	floats := Load(Param("floatStep"), GP64())
+	four := GP64()
+	MOVQ(U32(4), four)
 	limit := floatOf(float64(int(1)<<(2*i.digit) - int(1)<<i.digit))
-	ADDQ(digits, plane) // where the low digits go
 	loop("quantizeBlocks", n, func() {
 		var v [4]reg.VecVirtual
 		for j := range v {
@@ -77,10 +76,10 @@ func quantize(i isa) {
 			VMULPS(by, v[j], v[j])
 			VCVTPS2DQ(v[j], v[j])
 		}
-		groupSums(v, d, sum, sum16, floats)
+		groupSums(v, d, sum, sum16, four)
 		VMOVSS(d, at(scale, 0))
-		ADDQ(floats, scale)
-		split(v, i.digit, digits, plane, step)
+		ADDQ(Imm(4), scale)
+		split(v, i.digit, high, low)
 		ADDQ(U32(128), x)
 	})
 	VZEROUPPER()
@@ -124,8 +123,8 @@ func groupSums(v [4]reg.VecVirtual, d reg.VecVirtual, sum, sum16, step reg.Regis
 	ADDQ(step, sum16)
 }
 
-// split stores the high and low digits of 32 integers, a dword at a time.
-func split(v [4]reg.VecVirtual, digit uint, high, low, step reg.Register) {
+// split stores the high and low digits of 32 integers.
+func split(v [4]reg.VecVirtual, digit uint, high, low reg.Register) {
 	var h [4]reg.VecVirtual
 	for j := range v {
 		h[j] = YMM()
@@ -135,13 +134,16 @@ func split(v [4]reg.VecVirtual, digit uint, high, low, step reg.Register) {
 		VPSLLD(Imm(uint64(digit)), h[j], t)
 		VPSUBD(t, v[j], v[j])
 	}
-	storeDigits(h, VPACKSSWB, high, step)
-	storeDigits(v, VPACKSSWB, low, step)
+	VMOVDQU(packed(h, VPACKSSWB), at(high, 0))
+	VMOVDQU(packed(v, VPACKSSWB), at(low, 0))
+	ADDQ(Imm(32), high)
+	ADDQ(Imm(32), low)
 }
 
 // quantizeTile turns blocks of 32 floats into one digit or two of a tile's row.
 // The mode of a block says how: 0 is one digit in a block of one, 1 is one
-// digit in a block of two, whose second is zero, 2 is two digits.
+// digit in a block of two, whose second is zero, 2 is two digits. Sums are
+// stored where sum is not nil.
 func quantizeTile() {
 	TEXT("quantizeTileAVX2", NOSPLIT, "func(x *float32, n int, mode *uint8, top *float32, digits *uint8, step int, scale, sum, sum16 *float32)")
 	x, n, mode, top := Load(Param("x"), GP64()), Load(Param("n"), GP64()), Load(Param("mode"), GP64()), Load(Param("top"), GP64())
@@ -158,20 +160,28 @@ func quantizeTile() {
 		JNE(LabelRef("two"))
 
 		VDIVSS(floatOf(127), d, d)
-		groupSums(v, d, sum, sum16, step)
+		tileSums("one", v, d, sum, sum16, step)
 		for j := range v {
 			VPADDD(wordOf(128), v[j], v[j])
 		}
-		storeDigits(v, VPACKUSWB, digits, step)
+		VMOVDQU(packed(v, VPACKUSWB), at(digits, 0))
+		ADDQ(Imm(32), digits)
 		JMP(LabelRef("tileNext"))
 
 		Label("two")
 		VDIVSS(floatOf(127*128), d, d)
 		secondDigit(m, v)
-		groupSums(v, d, sum, sum16, step)
-		low := GP64()
-		LEAQ(Mem{Base: digits, Index: step, Scale: 1}, low)
-		splitOffset(v, digits, low, step)
+		tileSums("two", v, d, sum, sum16, step)
+		var h [4]reg.VecVirtual
+		for j := range v {
+			h[j] = YMM()
+			VPSRAD(Imm(7), v[j], h[j])
+			VPADDD(wordOf(128), h[j], h[j])
+			VPAND(wordOf(127), v[j], v[j])
+		}
+		VMOVDQU(packed(h, VPACKUSWB), at(digits, 0))
+		VMOVDQU(packed(v, VPACKUSWB), at(digits, 32))
+		ADDQ(Imm(64), digits)
 
 		Label("tileNext")
 		VMOVSS(d, at(scale, 0))
@@ -182,6 +192,14 @@ func quantizeTile() {
 	})
 	VZEROUPPER()
 	RET()
+}
+
+// tileSums stores the sums of a block if they are wanted.
+func tileSums(label string, v [4]reg.VecVirtual, d reg.VecVirtual, sum, sum16, step reg.Register) {
+	TESTQ(sum, sum)
+	JZ(LabelRef(label + "NoSums"))
+	groupSums(v, d, sum, sum16, step)
+	Label(label + "NoSums")
 }
 
 // scaled are 32 floats times limit/top, as integers; zero where top is.
@@ -214,22 +232,6 @@ func secondDigit(m reg.Register, v [4]reg.VecVirtual) {
 	}
 }
 
-// splitOffset stores the high digits of 32 integers, 128 added, and the low
-// ones, seven bits; each kind's dwords two steps apart.
-func splitOffset(v [4]reg.VecVirtual, high, low, step reg.Register) {
-	twice := GP64()
-	LEAQ(Mem{Base: step, Index: step, Scale: 1}, twice)
-	var h [4]reg.VecVirtual
-	for j := range v {
-		h[j] = YMM()
-		VPSRAD(Imm(7), v[j], h[j])
-		VPADDD(wordOf(128), h[j], h[j])
-		VPAND(wordOf(127), v[j], v[j])
-	}
-	storeDigits(h, VPACKUSWB, high, twice)
-	storeDigits(v, VPACKUSWB, low, twice)
-}
-
 // extent stores the greatest magnitude of each block of 32 floats and returns
 // the sum of all squares.
 func extent() {
@@ -257,26 +259,15 @@ func extent() {
 	RET()
 }
 
-// storeDigits stores 32 integers as bytes, a dword at a time; it moves p.
-func storeDigits(v [4]reg.VecVirtual, pack func(ops ...Op), p, step reg.Register) {
+// packed are 32 integers as bytes, in order.
+func packed(v [4]reg.VecVirtual, pack func(ops ...Op)) reg.VecVirtual {
 	VPACKSSDW(v[1], v[0], v[0])
 	VPACKSSDW(v[3], v[2], v[2])
 	pack(v[2], v[0], v[0])
 	order := YMM()
 	VMOVDQU(table("unpack", func(i int) uint32 { return uint32(i/2 + i%2*4) }), order)
 	VPERMD(v[0], order, v[0])
-	x := v[0].AsX()
-	for h := range 2 {
-		if h == 1 {
-			t := XMM()
-			VEXTRACTI128(Imm(1), v[0], t)
-			x = t
-		}
-		for j := range 4 {
-			VPEXTRD(Imm(uint64(j)), x, at(p, 0))
-			ADDQ(step, p)
-		}
-	}
+	return v[0]
 }
 
 // over starts a function whose body handles eight floats at a time.

@@ -8,7 +8,7 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-const gemmSignature = "func(codes *int8, scale, min *float32, shift *int32, digits *uint8, dscale, dsum *float32, two *uint8, blocks int, out *float32)"
+const gemmSignature = "func(codes *int8, scale, min *float32, shift *int32, digits *uint8, step int, dscale, dsum *float32, two *uint8, blocks int, out *float32)"
 
 // gemmKind is one integer panel product.
 type gemmKind struct {
@@ -34,6 +34,7 @@ type gemmLoop struct {
 	gemmKind
 	nr, mr                                                          int
 	codes, scale, minimum, shift, digits, dscale, dsum, two, n, out reg.Register
+	rows                                                            []Mem // a block's digits of each row
 }
 
 // gemm writes a product: the body gets blocks of one digit and of two.
@@ -44,6 +45,7 @@ func gemm(k gemmKind, suffix string, nr, mr int, begin func(g *gemmLoop), body f
 	g := &gemmLoop{gemmKind: k, nr: nr, mr: mr, codes: p("codes"), scale: p("scale"), minimum: p("min"), shift: p("shift"),
 		digits: p("digits"), dscale: p("dscale"), dsum: p("dsum"), two: p("two"), n: p("blocks"), out: p("out")}
 	begin(g)
+	g.rows = rowPointers(g.digits, Load(Param("step"), GP64()), mr)
 	loop(name+"_blocks", g.n, func() {
 		CMPB(at(g.two, 0), Imm(0))
 		JNE(LabelRef("both"))
@@ -72,10 +74,8 @@ func (g *gemmLoop) advance() {
 	INCQ(g.two)
 }
 
-// digit is where digit d of dword k of row r lies in a block of so many digits.
-func (g *gemmLoop) digit(k, d, digits, r int) Mem {
-	return at(g.digits, 4*((k*digits+d)*g.mr+r))
-}
+// digit is where dword k of digit d of row r lies in a block.
+func (g *gemmLoop) digit(k, d, r int) Mem { return g.rows[r].Offset(32*d + 4*k) }
 
 // column is element c of a group's row of scales, minimums or shifts.
 func (g *gemmLoop) column(p reg.Register, part, c int) Mem { return at(p, 4*(part*g.nr+c)) }
@@ -97,7 +97,7 @@ func gemmAVX512() {
 			for part := range 32 / k.group {
 				g.groupAVX512(part, digits, &y)
 			}
-			ADDQ(U32(uint32(32*mr*digits)), g.digits)
+			ADDQ(Imm(uint64(32*digits)), g.digits)
 		}, func(g *gemmLoop) {
 			for r := range mr {
 				for z := range nz {
@@ -163,7 +163,7 @@ func (g *gemmLoop) sumsAVX512(part, digits int) (acc [4][2][2]reg.VecVirtual) {
 		for r := range mr {
 			for d := range digits {
 				x := ZMM()
-				VPBROADCASTD(g.digit(k, d, digits, r), x)
+				VPBROADCASTD(g.digit(k, d, r), x)
 				for z := range nz {
 					VPDPBUSD(w[z], x, acc[r][d][z])
 				}
@@ -190,7 +190,7 @@ func gemmAVX2() {
 			for part := range 32 / k.group {
 				g.groupAVX2(part, digits)
 			}
-			ADDQ(U32(uint32(32*mr*digits)), g.digits)
+			ADDQ(Imm(uint64(32*digits)), g.digits)
 		}, func(*gemmLoop) {})
 	}
 }
@@ -200,7 +200,7 @@ func (g *gemmLoop) groupAVX2(part, digits int) {
 	const mr, ny = 2, 2
 	var acc [mr][ny]reg.VecVirtual
 	for d := range digits {
-		g.sumsAVX2(part, d, digits, &acc)
+		g.sumsAVX2(part, d, &acc)
 	}
 	for r := range mr {
 		scale, sum := YMM(), YMM()
@@ -225,7 +225,7 @@ func (g *gemmLoop) groupAVX2(part, digits int) {
 
 // sumsAVX2 adds the integer products of digit d of a group to acc; those of
 // the first digit begin with the shift.
-func (g *gemmLoop) sumsAVX2(part, d, digits int, acc *[2][2]reg.VecVirtual) {
+func (g *gemmLoop) sumsAVX2(part, d int, acc *[2][2]reg.VecVirtual) {
 	const mr, ny = 2, 2
 	if d == 1 {
 		for r := range mr {
@@ -237,7 +237,7 @@ func (g *gemmLoop) sumsAVX2(part, d, digits int, acc *[2][2]reg.VecVirtual) {
 	for k := part * g.group / 4; k < (part+1)*g.group/4; k += g.run {
 		var words [mr][ny]reg.VecVirtual
 		for j := range g.run {
-			g.wordsAVX2(k+j, d, digits, &words)
+			g.wordsAVX2(k+j, d, &words)
 		}
 		for r := range mr {
 			for c := range ny {
@@ -259,7 +259,7 @@ func (g *gemmLoop) sumsAVX2(part, d, digits int, acc *[2][2]reg.VecVirtual) {
 
 // wordsAVX2 adds the products of dword k to words. Wide codes are signed, as
 // the digits then are: VPMADDUBSW gets magnitudes and carried signs.
-func (g *gemmLoop) wordsAVX2(k, d, digits int, words *[2][2]reg.VecVirtual) {
+func (g *gemmLoop) wordsAVX2(k, d int, words *[2][2]reg.VecVirtual) {
 	const mr, ny = 2, 2
 	var w, size [ny]reg.VecVirtual
 	for c := range ny {
@@ -272,7 +272,7 @@ func (g *gemmLoop) wordsAVX2(k, d, digits int, words *[2][2]reg.VecVirtual) {
 	}
 	for r := range mr {
 		x := YMM()
-		VPBROADCASTD(g.digit(k, d, digits, r), x)
+		VPBROADCASTD(g.digit(k, d, r), x)
 		if g.wide && d == 0 {
 			VPXOR(bytesOf(0x80), x, x)
 		}
