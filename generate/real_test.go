@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"lapidary/checkpoint"
+	"lapidary/engine"
 	"lapidary/engine/cpu"
 	"lapidary/gemma"
 	"lapidary/generate"
@@ -68,20 +69,18 @@ func (m *realModel) prompt(t testing.TB, k task) []int32 {
 	return slices.Insert(ids, 0, m.tok.BOS())
 }
 
-// run generates at most so many tokens.
-func (m *realModel) run(t testing.TB, k task, d generate.Drafter, seed uint64, tokens int) (got []generate.Token, end generate.Result) {
+// run generates at most so many tokens, from a cache that may hold the prompt.
+func (m *realModel) run(t testing.TB, k task, cache engine.Cache, d generate.Drafter, seed uint64, tokens int) (got []generate.Token, end generate.Result) {
 	t.Helper()
 	p := generate.Defaults()
 	p.Temperature, p.MaxTokens, p.Seed = k.heat, tokens, &seed
 	if k.stop != "" {
 		p.Stop = []string{k.stop}
 	}
-	cache := m.NewCache()
-	defer cache.Close()
-	if d != nil {
-		defer d.Close()
-	}
 	prompt := m.prompt(t, k)
+	if err := generate.Rewind(cache, min(cache.Len(), len(prompt)-1)); err != nil {
+		t.Fatal(err)
+	}
 	for tok, err := range generate.Speculate(t.Context(), m, m.tok, cache, prompt, p, d) {
 		if err != nil {
 			t.Fatal(err)
@@ -98,21 +97,21 @@ func (m *realModel) run(t testing.TB, k task, d generate.Drafter, seed uint64, t
 }
 
 // TestRealSpeculation: the real model says the same with and without drafts,
-// and most of its own drafts are right.
+// and many of them are right.
 func TestRealSpeculation(t *testing.T) {
 	m := openReal(t)
-	for _, k := range tasks {
-		want, _ := m.run(t, k, nil, 1, 48)
-		for name, d := range map[string]generate.Drafter{
-			"n-grams": generate.NewNGrams(),
-			"itself":  generate.NewModelDrafter(m),
-			"both":    generate.Drafters(generate.NewNGrams(), generate.NewModelDrafter(m)),
-		} {
-			got, end := m.run(t, k, d, 1, 48)
+	for _, k := range []task{tasks[0], tasks[2], tasks[4]} {
+		cache := m.NewCache()
+		defer cache.Close()
+		want, _ := m.run(t, k, cache, nil, 1, 40)
+		itself := generate.NewModelDrafter(m)
+		defer itself.Close()
+		for name, d := range map[string]generate.Drafter{"n-grams": generate.NewNGrams(), "itself": itself} {
+			got, end := m.run(t, k, cache, d, 1, 40)
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("%v with %s: %v, want %v", k, name, got, want)
 			}
-			if k.heat == 0 && end.Accepted < end.Tokens/3 {
+			if k.heat == 0 && end.Accepted < end.Tokens/2 {
 				t.Errorf("%v with %s: of %d tokens %d were drafted and %d accepted", k, name, end.Tokens, end.Drafted, end.Accepted)
 			}
 		}
@@ -125,12 +124,14 @@ func BenchmarkSpeculation(b *testing.B) {
 	m := openReal(b)
 	for _, k := range tasks {
 		b.Run(strings.ReplaceAll(k.String(), " ", "_"), func(b *testing.B) {
+			cache := m.NewCache()
+			defer cache.Close()
 			var off, on []float64
 			var drafted, accepted, tokens int
-			m.run(b, k, nil, 1, 8)
+			m.run(b, k, cache, nil, 1, 8)
 			for seed := uint64(1); b.Loop(); seed++ {
-				_, plain := m.run(b, k, nil, seed, 250)
-				_, fast := m.run(b, k, generate.NewNGrams(), seed, 250)
+				_, plain := m.run(b, k, cache, nil, seed, 250)
+				_, fast := m.run(b, k, cache, generate.NewNGrams(), seed, 250)
 				off, on = append(off, speed(plain)), append(on, speed(fast))
 				drafted, accepted, tokens = drafted+fast.Drafted, accepted+fast.Accepted, tokens+fast.Tokens
 			}

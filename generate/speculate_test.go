@@ -267,3 +267,25 @@ func TestNoWayBack(t *testing.T) {
 		t.Errorf("%d drafts were asked for and %d tokens accepted, want one draft whose 4th token is wrong", len(o.asked), got.result.Accepted)
 	}
 }
+
+// TestDraftAtTheEdge: a draft goes up to the last place of the context, and a
+// shift there begins another text for the drafter.
+func TestDraftAtTheEdge(t *testing.T) {
+	m, seed := newScripted(t), uint64(1)
+	tr := trial{prompt: ids("a", "b"), params: greedy(0)}
+	tr.params.Seed = &seed
+	m.context = 10
+	want := m.run(t, tr, nil)
+	m.passes = 0
+	o := &oracle{text: append(slices.Clone(tr.prompt), want.ids()...)}
+	same(t, "a full context", m.run(t, tr, o), want, true)
+	if !want.result.ContextFull || m.passes != 2 || !slices.Equal(o.asked, []int{7}) {
+		t.Errorf("drafts of %d were asked for in %d passes until the context was full (%v), want one of 7 and it in 2", o.asked, m.passes, want.result.ContextFull)
+	}
+	tr.params.ContextShift, tr.params.MaxTokens = true, 18
+	want, o = m.run(t, tr, nil), &oracle{}
+	same(t, "two shifts", m.run(t, tr, o), want, true)
+	if want.result.Dropped != 10 || o.restarts != 3 {
+		t.Errorf("%d tokens were dropped and the drafter began %d texts, want 10 and 3", want.result.Dropped, o.restarts)
+	}
+}
