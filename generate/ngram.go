@@ -34,33 +34,28 @@ const (
 	maxRun = 32
 	// maxTries bounds the places that are compared for a token.
 	maxTries = 16
-	// lostRun is the run after which an alignment is followed over a token
-	// that was changed: editing goes on after the edit.
-	lostRun = 4
 
-	runClasses = 8
-	// rightDecay is how fast old guesses are forgotten: 16 of them count.
-	rightDecay = 1.0 / 16
+	runClasses = 6
+	// rightDecay is how fast old guesses are forgotten: 32 of them count.
+	rightDecay = 1.0 / 32
 )
 
 // rightAtFirst is how often a guess after a run of each class is right before
-// anything is known: what the mixed texts of docs/speculation.md showed, and a
-// little less.
-var rightAtFirst = [runClasses]float64{0.5, 0.5, 0.3, 0.45, 0.6, 0.75, 0.85, 0.95}
+// anything is known: about what answers to the prompts in testdata showed.
+var rightAtFirst = [runClasses]float64{0.25, 0.4, 0.55, 0.75, 0.9, 0.95}
 
-// runClass: 0 is a place that follows a change.
 func runClass(run int) int {
 	switch {
 	case run < 4:
-		return run
+		return run - minRun
 	case run < 6:
-		return 4
+		return 2
 	case run < 9:
-		return 5
+		return 3
 	case run < 16:
-		return 6
+		return 4
 	}
-	return 7
+	return 5
 }
 
 // NewNGrams makes an empty one.
@@ -104,24 +99,19 @@ func (d *NGrams) Draft(_ context.Context, text []int32, n int) ([]int32, error) 
 
 // take compares the text's last token with the guess and looks for the next.
 func (d *NGrams) take(text []int32) {
-	hit := false
+	hit := d.from > 0 && text[d.from] == text[len(text)-1]
 	if d.from > 0 {
-		hit = text[d.from] == text[len(text)-1]
 		d.learn(hit)
-		d.from++
+	}
+	if hit {
+		d.from, d.run = d.from+1, min(d.run+1, maxRun)
+	} else {
+		d.from, d.run = 0, 0
 	}
 	if len(text) > len(d.heads) {
 		d.reindex(text)
 	} else {
 		d.index(text)
-	}
-	switch {
-	case hit:
-		d.run = min(d.run+1, maxRun)
-	case d.run < lostRun:
-		d.from, d.run = 0, 0
-	default:
-		d.run = 0
 	}
 	if d.run < maxRun {
 		d.find(text)
