@@ -36,10 +36,11 @@ FUZZTIME ?= 10m
 fuzz:
 	FUZZTIME=$(FUZZTIME) scripts/fuzz.sh
 
-# Side by side with llama.cpp on the same file; builds it the first time
-# (needs cmake and a C++ compiler).
+# Side by side with llama.cpp on the same file; builds it the first time (needs
+# cmake and a C++ compiler) and writes what it measures into docs/performance.md.
+# Half an hour; BENCH='-quick' for a glance, BENCH='-only compare,depth' for parts.
 bench: build
-	$(GO) run ./bench/compare -model $(MODEL)
+	$(GO) run ./bench/compare -model $(MODEL) $(BENCH)
 
 generate:
 	$(GO) generate ./...

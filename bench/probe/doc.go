@@ -1,5 +1,5 @@
 // Package probe measures what a machine can do at most: how fast its threads
-// read memory together, and how many 8-bit integers one core multiplies and adds.
+// read memory together, and how many 8-bit integers they multiply and add.
 // Speeds of a model are laid beside these bounds (Williams, Waterman and
 // Patterson, "Roofline", CACM 2009).
 package probe
@@ -41,13 +41,20 @@ func Memory(threads, size int, during time.Duration) float64 {
 	})
 }
 
-// Products is how many multiply-adds of 8-bit integers a second one core does
-// with the instructions of a set of kernels; false where that is not known.
-func Products(set string, during time.Duration) (float64, bool) {
+// Products is how many multiply-adds of 8-bit integers a second so many threads
+// do together with the instructions of a set of kernels; false where that is not
+// known.
+func Products(set string, threads int, during time.Duration) (float64, bool) {
 	multiply, perRound, ok := multiplier(set)
 	if !ok {
 		return 0, false
 	}
 	const rounds = 1 << 20
-	return best(during, float64(rounds*perRound), func() { multiply(rounds) }), true
+	return best(during, float64(threads*rounds*perRound), func() {
+		var wait sync.WaitGroup
+		for range threads {
+			wait.Go(func() { multiply(rounds) })
+		}
+		wait.Wait()
+	}), true
 }

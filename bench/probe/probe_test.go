@@ -20,10 +20,10 @@ func TestReadTakesAnySize(t *testing.T) {
 }
 
 func TestProducts(t *testing.T) {
-	if _, ok := Products("generic", time.Millisecond); ok {
+	if _, ok := Products("generic", 1, time.Millisecond); ok {
 		t.Error("portable code has instructions of its own")
 	}
-	rate, ok := Products("avx2", time.Millisecond)
+	rate, ok := Products("avx2", 2, time.Millisecond)
 	if ok != cpu.X86.HasAVX2 || ok && rate <= 0 {
 		t.Errorf("avx2: %v multiply-adds a second, known %v", rate, ok)
 	}
