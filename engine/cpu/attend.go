@@ -19,14 +19,14 @@ const (
 // runs along with the pages (Milakov and Gimelshein 2018, arXiv:1805.02867),
 // so memory does not grow with the context.
 func (p *pass) Attend(q, k, v engine.Tensor, a engine.Attend) engine.Tensor {
-	in := q.(*tensor)
+	in := p.read(q)
 	y := p.tensor(in.rows, in.width)
 	var work []attendPiece
 	for i := range p.spans {
 		s := &p.spans[i]
 		l := s.cache.layer(a)
 		if k != nil {
-			p.store(s, l, k.(*tensor), v.(*tensor))
+			p.store(s, l, p.read(k), p.read(v))
 		}
 		work = append(work, p.pieces(s, l, a)...)
 	}

@@ -57,6 +57,7 @@ func (p *pass) plan(x *tensor, w *weight, sums bool) product {
 	several := max(8, gemvBytes/w.rowBytes/8*8)
 	switch single := x.rows == 1; {
 	case single && !w.quantised:
+		p.read(x)
 		pr.step, pr.run = several, (*pass).dots
 	case single && w.gemv != nil:
 		p.quantiseRow(x)
@@ -65,6 +66,7 @@ func (p *pass) plan(x *tensor, w *weight, sums bool) product {
 		p.quantiseTiles(x, sums)
 		pr.run = (*pass).panel
 	default:
+		p.read(x)
 		pr.run = (*pass).floatPanel
 	}
 	return pr
@@ -103,10 +105,15 @@ func (p *pass) panel(x *tensor, pr *product, from, to int, s *scratch) {
 	set, w, k := p.set, pr.w, pr.w.cols
 	nr, mr := set.NR, set.MR
 	s.weights = p.expand(w, from, to, s)
-	gemm, a, out := set.Gemm[w.format.Kind()], x.digits.tiles, grown(&s.out, mr*nr)
+	gemm, a := set.Gemm[w.format.Kind()], x.digits.tiles
 	for i := 0; i*mr < x.rows; i++ {
 		s.tile = a.at(set, w.format.Group, k, i)
-		gemm(&s.weights, &s.tile, k/32, &out[0])
+		if to-from == nr && (i+1)*mr <= x.rows {
+			gemm(&s.weights, &s.tile, k/32, &pr.y.row(i * mr)[from], 4*w.rows)
+			continue
+		}
+		out := grown(&s.out, mr*nr)
+		gemm(&s.weights, &s.tile, k/32, &out[0], 4*nr)
 		for r := range min(mr, x.rows-i*mr) {
 			copy(pr.y.row(i*mr + r)[from:to], out[r*nr:])
 		}

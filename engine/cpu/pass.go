@@ -77,8 +77,7 @@ func (p *pass) tensor(rows, width int) *tensor {
 
 // Keep gives back every buffer but x's.
 func (p *pass) Keep(x engine.Tensor) {
-	t := x.(*tensor)
-	t.digits = digits{}
+	t := p.change(x)
 	for _, b := range p.held {
 		if &b[0] != &t.data[0] {
 			p.engine.spare.give(b)
@@ -105,14 +104,10 @@ func (p *pass) Embed(table engine.Weight, ids []int32, scale float32) engine.Ten
 
 // Norm is RMSNorm.
 func (p *pass) Norm(x engine.Tensor, n engine.Norm) engine.Tensor {
-	in := x.(*tensor)
+	in := p.read(x)
 	y := p.tensor(in.rows, in.width)
 	by := p.normWeight(n, in.width)
-	p.eachRows(in, func(from, to int) {
-		for r := from; r < to; r++ {
-			p.norm(y.row(r), in.row(r), by, n.Eps)
-		}
-	})
+	later(y, func(row int) { p.norm(y.row(row), in.row(row), by, n.Eps) }, in)
 	return y
 }
 
@@ -135,8 +130,7 @@ func (p *pass) norm(y, x, by []float32, eps float32) {
 
 // Heads norms and rotates in place.
 func (p *pass) Heads(x engine.Tensor, h engine.Heads) engine.Tensor {
-	t := x.(*tensor)
-	t.digits = digits{}
+	t := p.change(x)
 	var by []float32
 	if h.Norm != nil {
 		by = p.normWeight(*h.Norm, h.Size)
@@ -197,18 +191,17 @@ func (p *pass) turn(rope engine.Rope, size int) *turn {
 
 // Gate is act(gate)·up, into gate.
 func (p *pass) Gate(gate, up engine.Tensor, act engine.Activation) engine.Tensor {
-	g, u := gate.(*tensor), up.(*tensor)
-	g.digits = digits{}
-	p.eachRows(g, func(from, to int) {
-		x, y := g.data[from*g.width:to*g.width], u.data[from*g.width:to*g.width]
+	g, u := p.change(gate), p.read(up)
+	later(g, func(row int) {
+		x, y := g.row(row), u.row(row)
 		if act == engine.GELUTanh {
-			p.set.GELUMul(&x[0], &x[0], &y[0], len(x))
+			p.loops(len(x)).GELUMul(&x[0], &x[0], &y[0], len(x))
 			return
 		}
 		for i, v := range x {
 			x[i] = activate(v, act) * y[i]
 		}
-	})
+	}, u)
 	return g
 }
 
@@ -223,9 +216,13 @@ func activate(x float32, act engine.Activation) float32 {
 
 // Add is x + y, into x.
 func (p *pass) Add(x, y engine.Tensor) engine.Tensor {
-	a, b := x.(*tensor), y.(*tensor)
-	a.digits = digits{}
+	a, b := p.change(x), y.(*tensor)
+	pending := b.pending
+	b.pending = nil
 	p.eachRows(a, func(from, to int) {
+		for r := from; r < to && pending != nil; r++ {
+			pending(r)
+		}
 		p.set.Add(&a.data[from*a.width], &b.data[from*a.width], (to-from)*a.width)
 	})
 	return a
@@ -233,7 +230,7 @@ func (p *pass) Add(x, y engine.Tensor) engine.Tensor {
 
 // Pick copies the rows.
 func (p *pass) Pick(x engine.Tensor, rows []int) engine.Tensor {
-	in := x.(*tensor)
+	in := p.read(x)
 	y := p.tensor(len(rows), in.width)
 	for i, r := range rows {
 		copy(y.row(i), in.row(r))
@@ -244,8 +241,7 @@ func (p *pass) Pick(x engine.Tensor, rows []int) engine.Tensor {
 // SoftCap is limit·tanh(x/limit), in place. A vocabulary may have any size:
 // the kernel's last step of 8 runs into the rest of the arena's buffer.
 func (p *pass) SoftCap(x engine.Tensor, limit float32) engine.Tensor {
-	t := x.(*tensor)
-	t.digits = digits{}
+	t := p.change(x)
 	const run = 8 << 10
 	p.parallel((len(t.data)+run-1)/run, len(t.data), func(piece int, _ *scratch) {
 		part := t.data[piece*run : min((piece+1)*run, len(t.data))]
@@ -255,7 +251,7 @@ func (p *pass) SoftCap(x engine.Tensor, limit float32) engine.Tensor {
 }
 
 // Read copies x out.
-func (p *pass) Read(x engine.Tensor, dst []float32) { copy(dst, x.(*tensor).data) }
+func (p *pass) Read(x engine.Tensor, dst []float32) { copy(dst, p.read(x).data) }
 
 // Write makes a tensor of given rows.
 func (p *pass) Write(src []float32, width int) engine.Tensor {

@@ -4,15 +4,21 @@ import (
 	"math"
 	"unsafe"
 
+	"lapidary/engine"
 	"lapidary/engine/cpu/kernel"
 )
 
 // tensor is [rows, width] float32, and the same as digits once something has
 // multiplied it.
+//
+// A norm or a gate is computed where it is read, a tile of rows at a time: its
+// rows then are in the first-level cache when they are quantised.
 type tensor struct {
 	rows, width int
 	data        []float32
 	digits      digits
+	pending     func(row int) // computes a row that nobody has read; nil once all are there
+	waiting     []*tensor     // pending ones that will read this one
 }
 
 // digits are a tensor's quantised rows in the layouts that have been asked for.
@@ -25,6 +31,41 @@ func (t *tensor) Dims() (rows, width int) { return t.rows, t.width }
 
 func (t *tensor) row(i int) []float32 { return t.data[i*t.width : (i+1)*t.width] }
 
+// later makes y a tensor whose rows are computed when they are read, from the
+// rows of another as they are now. A single row is not worth waiting for.
+func later(y *tensor, compute func(row int), from *tensor) {
+	if y.rows == 1 {
+		compute(0)
+		return
+	}
+	y.pending = compute
+	from.waiting = append(from.waiting, y)
+}
+
+// read is x with every row computed.
+func (p *pass) read(x engine.Tensor) *tensor {
+	t := x.(*tensor)
+	if f := t.pending; f != nil {
+		t.pending = nil
+		p.eachRows(t, func(from, to int) {
+			for r := from; r < to; r++ {
+				f(r)
+			}
+		})
+	}
+	return t
+}
+
+// change is x about to be changed in place: what would read it later does now.
+func (p *pass) change(x engine.Tensor) *tensor {
+	t := p.read(x)
+	for _, w := range t.waiting {
+		p.read(w)
+	}
+	t.waiting, t.digits = nil, digits{}
+	return t
+}
+
 // activations are a quantised row.
 type activations struct {
 	digits            []int8
@@ -36,6 +77,7 @@ func (p *pass) quantiseRow(t *tensor) {
 	if t.digits.row != nil {
 		return
 	}
+	p.read(t)
 	k := t.width
 	buffer := p.alloc(k/2 + k/32*2 + k/16) // two bytes an element for the digits
 	a := &activations{digits: bytesOf(buffer[:k/2])}
@@ -78,7 +120,7 @@ func (p *pass) quantiseTiles(t *tensor, sums bool) {
 	buffer = buffer[total/2+flags:]
 	a.scale, a.sum, a.sum16 = buffer[:total/32], buffer[total/32:total/16], buffer[total/16:]
 	p.parallel(n, parallelAlways, func(i int, s *scratch) { p.tile(a, t, i, s) })
-	t.digits.tiles = a
+	t.digits.tiles, t.pending = a, nil
 }
 
 // tile quantises MR rows side by side. What lies past the last row counts for
@@ -89,6 +131,11 @@ func (p *pass) tile(a *tiles, t *tensor, i int, s *scratch) {
 	tile := a.at(set, 32, k, i)
 	sum, sum16 := a.sum[i*mr*blocks:][:mr*blocks], a.sum16[i*mr*k/16:][:mr*k/16]
 	rows := min(mr, t.rows-i*mr)
+	if t.pending != nil {
+		for r := range rows {
+			t.pending(i*mr + r)
+		}
+	}
 	if rows < mr {
 		clear(a.scale[i*mr*blocks:][:mr*blocks])
 		clear(sum)

@@ -161,8 +161,10 @@ func center(nr int) func(codes *uint8, groups, dwords, zero int, shift *int32) {
 
 // gemm multiplies a panel by a tile, a group at a time.
 func gemm(nr, mr, group int, least bool) Gemm {
-	return func(p *Panel, t *Tile, blocks int, out *float32) {
-		clear(unsafe.Slice(out, mr*nr))
+	return func(p *Panel, t *Tile, blocks int, out *float32, outStep int) {
+		for r := range mr {
+			clear(unsafe.Slice(past(out, r*outStep), nr))
+		}
 		digits := t.Digits
 		for b := range blocks {
 			two := *at(t.Two, b) != 0
@@ -170,7 +172,7 @@ func gemm(nr, mr, group int, least bool) Gemm {
 				for r := range mr {
 					for c := range nr {
 						product := groupProduct(nr, group, p, past(digits, r*64*blocks), two, g, c)
-						y := at(out, r*nr+c)
+						y := at(past(out, r*outStep), c)
 						*y += *at(p.Scale, g*nr+c) * (*at(t.Scale, b*mr+r) * float32(product))
 						if least {
 							*y += *at(p.Min, g*nr+c) * *at(t.Sum, g*mr+r)

@@ -271,7 +271,7 @@ func TestGemm(t *testing.T) {
 			panel := panelOf(s, w)
 			tile, values := tileOf(s, normals(rng, s.MR*cols), someModes(rng, s.MR, cols/32), f.Group)
 			out := make([]float32, s.MR*s.NR)
-			s.Gemm[f.Kind()](&panel, &tile, cols/32, &out[0])
+			s.Gemm[f.Kind()](&panel, &tile, cols/32, &out[0], 4*s.NR)
 			for r := range s.MR {
 				for c := range s.NR {
 					var want, size float64
@@ -297,7 +297,7 @@ func TestNeighboursInATile(t *testing.T) {
 		run := func() []float32 {
 			tile, _ := tileOf(s, x, modes, 32)
 			out := make([]float32, s.MR*s.NR)
-			s.Gemm[Formats[w.Type].Kind()](&panel, &tile, cols/32, &out[0])
+			s.Gemm[Formats[w.Type].Kind()](&panel, &tile, cols/32, &out[0], 4*s.NR)
 			return out[:s.NR]
 		}
 		alone := run()
@@ -354,7 +354,7 @@ func checkExtreme(t *testing.T, s *Set, kind Kind, code, sign, two, cols int) {
 	x := slices.Repeat([]float32{float32(sign)}, s.MR*cols)
 	tile, values := tileOf(s, x, slices.Repeat([]Mode{[]Mode{One, Two}[two]}, s.MR*cols/32), kind.Group)
 	out := make([]float32, s.MR*s.NR)
-	s.Gemm[kind](&Panel{&codes[0], &scale[0], &min[0], &shift[0]}, &tile, cols/32, &out[0])
+	s.Gemm[kind](&Panel{&codes[0], &scale[0], &min[0], &shift[0]}, &tile, cols/32, &out[0], 4*s.NR)
 	for i := range out {
 		near(t, fmt.Sprintf("%+v code %d times %d, %d digits", kind, code, sign, 1+two), float64(out[i]), values[0]*float64(code*cols), 1e-6)
 	}

@@ -38,7 +38,7 @@ type Set struct {
 	// Center takes zero from the codes of a panel and stores what cancels the
 	// offset of the activations' first digits: [groups][NR].
 	Center func(codes *uint8, groups, dwords, zero int, shift *int32)
-	// Gemm multiplies a panel by a tile: out [MR, NR] = Σ over blocks·32 products.
+	// Gemm multiplies a panel by a tile.
 	Gemm map[Kind]Gemm
 
 	// MulF32 and MulF16 add a [m, k] times b [k, NR] to c [m, NR], for each m
@@ -101,8 +101,9 @@ type Tile struct {
 	Two    *uint8   // [K/32]: not 0 where a block has two digits
 }
 
-// Gemm is a panel times a tile of so many blocks of 32.
-type Gemm func(p *Panel, t *Tile, blocks int, out *float32)
+// Gemm is out [MR, NR] = a panel times a tile of so many blocks of 32; rows of
+// out are outStep bytes apart.
+type Gemm func(p *Panel, t *Tile, blocks int, out *float32, outStep int)
 
 // Gemv is out[i] = w[i]·a for n stored rows, rowBytes apart, of so many stored
 // blocks each. The activation is high and low digits [K], scales [K/32] and

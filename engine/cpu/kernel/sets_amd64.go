@@ -76,9 +76,9 @@ func setAVX512() *Set {
 }
 
 // flat gives an assembly product its pointers one by one.
-func flat(f func(codes *int8, scale, min *float32, shift *int32, digits *uint8, step int, dscale, dsum *float32, two *uint8, blocks int, out *float32)) Gemm {
-	return func(p *Panel, t *Tile, blocks int, out *float32) {
-		f((*int8)(unsafe.Pointer(p.Codes)), p.Scale, p.Min, p.Shift, t.Digits, 64*blocks, t.Scale, t.Sum, t.Two, blocks, out)
+func flat(f func(codes *int8, scale, min *float32, shift *int32, digits *uint8, step int, dscale, dsum *float32, two *uint8, blocks int, out *float32, outStep int)) Gemm {
+	return func(p *Panel, t *Tile, blocks int, out *float32, outStep int) {
+		f((*int8)(unsafe.Pointer(p.Codes)), p.Scale, p.Min, p.Shift, t.Digits, 64*blocks, t.Scale, t.Sum, t.Two, blocks, out, outStep)
 	}
 }
 

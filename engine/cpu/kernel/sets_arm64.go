@@ -45,10 +45,15 @@ func setNEON() *Set {
 	}
 }
 
-// flat gives an assembly product its pointers one by one.
+// flat gives an assembly product its pointers one by one, and its rows their
+// places: the loops write [4][16].
 func flat(f func(codes *uint8, scale, min *float32, digits *int8, dscale, dsum *float32, blocks int, out *float32)) Gemm {
-	return func(p *Panel, t *Tile, blocks int, out *float32) {
-		f(p.Codes, p.Scale, p.Min, (*int8)(unsafe.Pointer(t.Digits)), t.Scale, t.Sum, blocks, out)
+	return func(p *Panel, t *Tile, blocks int, out *float32, outStep int) {
+		var y [4 * 16]float32
+		f(p.Codes, p.Scale, p.Min, (*int8)(unsafe.Pointer(t.Digits)), t.Scale, t.Sum, blocks, &y[0])
+		for r := range 4 {
+			copy(unsafe.Slice(past(out, r*outStep), 16), y[16*r:])
+		}
 	}
 }
 

@@ -114,20 +114,20 @@ func centerAVX2(codes *uint8, groups int, dwords int, zero int, shift *int32)
 
 func centerAVX512(codes *uint8, groups int, dwords int, zero int, shift *int32)
 
-func gemm32AVX2(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, step int, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32)
+func gemm32AVX2(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, step int, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32, outStep int)
 
-func gemm32MinAVX2(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, step int, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32)
+func gemm32MinAVX2(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, step int, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32, outStep int)
 
-func gemm16AVX2(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, step int, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32)
+func gemm16AVX2(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, step int, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32, outStep int)
 
-func gemm16MinAVX2(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, step int, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32)
+func gemm16MinAVX2(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, step int, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32, outStep int)
 
-func gemm32WideAVX2(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, step int, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32)
+func gemm32WideAVX2(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, step int, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32, outStep int)
 
-func gemm32AVX512(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, step int, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32)
+func gemm32AVX512(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, step int, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32, outStep int)
 
-func gemm32MinAVX512(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, step int, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32)
+func gemm32MinAVX512(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, step int, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32, outStep int)
 
-func gemm16AVX512(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, step int, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32)
+func gemm16AVX512(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, step int, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32, outStep int)
 
-func gemm16MinAVX512(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, step int, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32)
+func gemm16MinAVX512(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, step int, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32, outStep int)

@@ -8,7 +8,7 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-const gemmSignature = "func(codes *int8, scale, min *float32, shift *int32, digits *uint8, step int, dscale, dsum *float32, two *uint8, blocks int, out *float32)"
+const gemmSignature = "func(codes *int8, scale, min *float32, shift *int32, digits *uint8, step int, dscale, dsum *float32, two *uint8, blocks int, out *float32, outStep int)"
 
 // gemmKind is one integer panel product.
 type gemmKind struct {
@@ -35,6 +35,7 @@ type gemmLoop struct {
 	nr, mr                                                          int
 	codes, scale, minimum, shift, digits, dscale, dsum, two, n, out reg.Register
 	rows                                                            []Mem // a block's digits of each row
+	outs                                                            []Mem // AVX2
 }
 
 // gemm writes a product: the body gets blocks of one digit and of two.
@@ -99,9 +100,10 @@ func gemmAVX512() {
 			}
 			ADDQ(Imm(uint64(32*digits)), g.digits)
 		}, func(g *gemmLoop) {
+			out := rowPointers(g.out, Load(Param("outStep"), GP64()), mr)
 			for r := range mr {
 				for z := range nz {
-					VMOVUPS(y[r][z], at(g.out, 4*(r*nr+16*z)))
+					VMOVUPS(y[r][z], out[r].Offset(64*z))
 				}
 			}
 		})
@@ -183,8 +185,11 @@ func gemmAVX2() {
 		gemm(k, "AVX2", nr, mr, func(g *gemmLoop) {
 			zero := YMM()
 			VXORPS(zero, zero, zero)
-			for i := range mr * nr / 8 {
-				VMOVUPS(zero, at(g.out, 32*i))
+			g.outs = rowPointers(g.out, Load(Param("outStep"), GP64()), mr)
+			for r := range mr {
+				for c := range nr / 8 {
+					VMOVUPS(zero, g.outs[r].Offset(32*c))
+				}
 			}
 		}, func(g *gemmLoop, digits int) {
 			for part := range 32 / k.group {
@@ -213,12 +218,12 @@ func (g *gemmLoop) groupAVX2(part, digits int) {
 			VCVTDQ2PS(t, t)
 			VMULPS(scale, t, t)
 			y := YMM()
-			VMOVUPS(at(g.out, 4*(r*g.nr+8*c)), y)
+			VMOVUPS(g.outs[r].Offset(32*c), y)
 			VFMADD231PS(g.column(g.scale, part, 8*c), t, y)
 			if g.min {
 				VFMADD231PS(g.column(g.minimum, part, 8*c), sum, y)
 			}
-			VMOVUPS(y, at(g.out, 4*(r*g.nr+8*c)))
+			VMOVUPS(y, g.outs[r].Offset(32*c))
 		}
 	}
 }
@@ -399,7 +404,9 @@ func multiply(i isa, halfs bool) {
 func rowPointers(a, step reg.Register, m int) []Mem {
 	var mems []Mem
 	triple := GP64()
-	LEAQ(Mem{Base: step, Index: step, Scale: 2}, triple)
+	if m > 3 {
+		LEAQ(Mem{Base: step, Index: step, Scale: 2}, triple)
+	}
 	bases := []reg.Register{a}
 	if m > 4 {
 		second := GP64()
