@@ -39,6 +39,10 @@
 // ended and how long it took. Text comes in valid UTF-8 and never holds a part
 // of a stop string.
 //
+// What an answer repeats of the text before it is guessed and verified several
+// tokens at a time, which changes no answer: [WithSpeculation]; a smaller model
+// can guess too: [WithDraft].
+//
 // [Model.Score] tells how likely the model finds a given text, token by token;
 // [Model.Perplexity] measures that over a file, [Model.Bench] how fast it is.
 //

@@ -16,6 +16,14 @@
 // that turn out to be no character are given as U+FFFD. Control tokens have no
 // text.
 //
+// # Speculation
+//
+// [Speculate] is Generate with a [Drafter], which guesses tokens that are then
+// evaluated in one pass: [NGrams] looks up how the text went on before,
+// [ModelDrafter] asks a smaller model. A guess counts where the sampler chooses
+// the same, so answers stay what they are; docs/speculation.md says what it
+// gains.
+//
 // # Caveats
 //
 // The token chosen last is not evaluated: a generation of n tokens takes n-1

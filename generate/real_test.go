@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"lapidary/checkpoint"
 	"lapidary/engine"
@@ -150,4 +151,37 @@ func speed(r generate.Result) float64 { return float64(r.Tokens-1) / r.Decode.Se
 func median(x []float64) float64 {
 	slices.Sort(x)
 	return x[len(x)/2]
+}
+
+// BenchmarkRows measures what a pass over several rows costs beside a pass over
+// one, turn by turn, each with the logits of all its rows.
+func BenchmarkRows(b *testing.B) {
+	m := openReal(b)
+	cache := m.NewCache()
+	defer cache.Close()
+	prompt := m.prompt(b, tasks[0])[:300]
+	times := make([][]float64, 9)
+	var logits gemma.Logits
+	forward := func(ids []int32, want gemma.Want) time.Duration {
+		began := time.Now()
+		if err := m.Forward(b.Context(), []gemma.Step{{Cache: cache, Tokens: ids, Logits: want}}, &logits); err != nil {
+			b.Fatal(err)
+		}
+		return time.Since(began)
+	}
+	forward(prompt, gemma.NoLogits)
+	for b.Loop() {
+		for rows := 1; rows < len(times); rows++ {
+			times[rows] = append(times[rows], forward(prompt[:rows], gemma.AllRows).Seconds())
+			if err := cache.Truncate(len(prompt)); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	one := median(times[1])
+	b.ReportMetric(1000*one, "ms/1")
+	for rows := 2; rows < len(times); rows++ {
+		b.ReportMetric(median(times[rows])/one, fmt.Sprintf("x/%d", rows))
+	}
+	b.ReportMetric(0, "ns/op")
 }
