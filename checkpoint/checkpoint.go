@@ -17,6 +17,7 @@ import (
 // bytes aliases memory maps that Close takes away.
 type Checkpoint struct {
 	path, format string
+	files        []string // that are mapped
 	maps         []mmap.MMap
 	tensors      []Tensor
 	byName       map[string]int
@@ -80,7 +81,7 @@ func (c *Checkpoint) mapFile(path string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: cannot map the file into memory: %w", path, err)
 	}
-	c.maps = append(c.maps, m)
+	c.maps, c.files = append(c.maps, m), append(c.files, path)
 	return m, nil
 }
 
@@ -130,6 +131,19 @@ func (c *Checkpoint) Format() string { return c.format }
 
 // Path is what Open was given.
 func (c *Checkpoint) Path() string { return c.path }
+
+// Uses reports whether the weights are in the file at path, under whatever
+// name: to write there would be to lose them.
+func (c *Checkpoint) Uses(path string) bool {
+	info, err := os.Stat(path)
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(c.files, func(file string) bool {
+		mine, err := os.Stat(file)
+		return err == nil && os.SameFile(info, mine)
+	})
+}
 
 // Tensors lists the tensors under their canonical names in file order; for
 // safetensors that is the order of their data. The slice must not be changed.

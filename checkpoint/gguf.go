@@ -315,11 +315,16 @@ func checkOverlap(c *cursor, infos []storedTensor) {
 	}
 }
 
-// readable lists the formats for messages.
-func readable() string {
+// readable lists the formats that can be read, for messages.
+func readable() string { return formats(func(l layout) bool { return l.unpack != nil }) }
+
+// writable lists the formats that can be written.
+func writable() string { return formats(func(l layout) bool { return l.pack != nil }) }
+
+func formats(want func(layout) bool) string {
 	var names []string
 	for _, l := range layouts {
-		if l.block > 0 {
+		if l.block > 0 && want(l) {
 			names = append(names, l.name)
 		}
 	}

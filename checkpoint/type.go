@@ -28,30 +28,32 @@ const (
 )
 
 // layout says how a format packs its elements: block elements in bytes bytes,
-// which unpack turns into floats, any whole number of blocks at a time.
+// which unpack turns into floats and pack makes of them, any whole number of
+// blocks at a time.
 type layout struct {
 	name         string
 	block, bytes int
 	unpack       func(dst []float32, src []byte)
+	pack         func(dst []byte, src, importance []float32) // nil: cannot be written
 }
 
 var layouts = [...]layout{
-	F32:    {"F32", 1, 4, unpackF32},
-	F16:    {"F16", 1, 2, unpackF16},
-	BF16:   {"BF16", 1, 2, unpackBF16},
-	Q4_0:   {"Q4_0", 32, 18, unpackQ4_0},
-	Q4_1:   {"Q4_1", 32, 20, unpackQ4_1},
-	Q5_0:   {"Q5_0", 32, 22, unpackQ5_0},
-	Q5_1:   {"Q5_1", 32, 24, unpackQ5_1},
-	Q8_0:   {"Q8_0", 32, 34, unpackQ8_0},
-	Q2_K:   {"Q2_K", 256, 84, unpackQ2_K},
-	Q3_K:   {"Q3_K", 256, 110, unpackQ3_K},
-	Q4_K:   {"Q4_K", 256, 144, unpackQ4_K},
-	Q5_K:   {"Q5_K", 256, 176, unpackQ5_K},
-	Q6_K:   {"Q6_K", 256, 210, unpackQ6_K},
-	IQ4_NL: {"IQ4_NL", 32, 18, unpackIQ4_NL},
-	IQ4_XS: {"IQ4_XS", 256, 136, unpackIQ4_XS},
-	MXFP4:  {"MXFP4", 32, 17, unpackMXFP4},
+	F32:    {"F32", 1, 4, unpackF32, packF32},
+	F16:    {"F16", 1, 2, unpackF16, packF16},
+	BF16:   {"BF16", 1, 2, unpackBF16, packBF16},
+	Q4_0:   {"Q4_0", 32, 18, unpackQ4_0, packQ4_0},
+	Q4_1:   {"Q4_1", 32, 20, unpackQ4_1, packQ4_1},
+	Q5_0:   {"Q5_0", 32, 22, unpackQ5_0, packQ5_0},
+	Q5_1:   {"Q5_1", 32, 24, unpackQ5_1, packQ5_1},
+	Q8_0:   {"Q8_0", 32, 34, unpackQ8_0, packQ8_0},
+	Q2_K:   {"Q2_K", 256, 84, unpackQ2_K, nil},
+	Q3_K:   {"Q3_K", 256, 110, unpackQ3_K, nil},
+	Q4_K:   {"Q4_K", 256, 144, unpackQ4_K, packQ4_K},
+	Q5_K:   {"Q5_K", 256, 176, unpackQ5_K, packQ5_K},
+	Q6_K:   {"Q6_K", 256, 210, unpackQ6_K, packQ6_K},
+	IQ4_NL: {"IQ4_NL", 32, 18, unpackIQ4_NL, nil},
+	IQ4_XS: {"IQ4_XS", 256, 136, unpackIQ4_XS, nil},
+	MXFP4:  {"MXFP4", 32, 17, unpackMXFP4, nil},
 }
 
 // opaqueBase is the first of the numbers, beyond any in GGUF, that stand for
@@ -62,11 +64,11 @@ const opaqueBase Type = 1 << 16
 // opaques names those formats; one with 0 bytes has elements narrower than a
 // byte. The last stands for names that are not in the table.
 var opaques = [...]layout{
-	{"BOOL", 1, 1, nil}, {"U8", 1, 1, nil}, {"I8", 1, 1, nil}, {"U16", 1, 2, nil}, {"I16", 1, 2, nil},
-	{"U32", 1, 4, nil}, {"I32", 1, 4, nil}, {"U64", 1, 8, nil}, {"I64", 1, 8, nil}, {"F64", 1, 8, nil},
-	{"C64", 1, 8, nil}, {"F8_E4M3", 1, 1, nil}, {"F8_E5M2", 1, 1, nil}, {"F8_E8M0", 1, 1, nil},
-	{"F8_E4M3FNUZ", 1, 1, nil}, {"F8_E5M2FNUZ", 1, 1, nil},
-	{"F4", 1, 0, nil}, {"F6_E2M3", 1, 0, nil}, {"F6_E3M2", 1, 0, nil}, {"of unknown dtype", 1, 0, nil},
+	{"BOOL", 1, 1, nil, nil}, {"U8", 1, 1, nil, nil}, {"I8", 1, 1, nil, nil}, {"U16", 1, 2, nil, nil}, {"I16", 1, 2, nil, nil},
+	{"U32", 1, 4, nil, nil}, {"I32", 1, 4, nil, nil}, {"U64", 1, 8, nil, nil}, {"I64", 1, 8, nil, nil}, {"F64", 1, 8, nil, nil},
+	{"C64", 1, 8, nil, nil}, {"F8_E4M3", 1, 1, nil, nil}, {"F8_E5M2", 1, 1, nil, nil}, {"F8_E8M0", 1, 1, nil, nil},
+	{"F8_E4M3FNUZ", 1, 1, nil, nil}, {"F8_E5M2FNUZ", 1, 1, nil, nil},
+	{"F4", 1, 0, nil, nil}, {"F6_E2M3", 1, 0, nil, nil}, {"F6_E3M2", 1, 0, nil, nil}, {"of unknown dtype", 1, 0, nil, nil},
 }
 
 // layout is the zero layout for a number that no table has.

@@ -21,6 +21,21 @@ import (
 // architecture under "general.architecture"; other names stay as they are.
 // Data goes to w as it is stored and is not held in memory a second time.
 func WriteGGUF(w io.Writer, metadata map[string]any, tensors []Tensor) error {
+	for _, t := range tensors {
+		if err := t.checkData(); err != nil {
+			return fmt.Errorf("write gguf: %w", err)
+		}
+	}
+	return StreamGGUF(w, metadata, tensors, func(w io.Writer, t Tensor) error {
+		_, err := w.Write(t.Data)
+		return err
+	})
+}
+
+// StreamGGUF is [WriteGGUF] for tensors whose data is made on the way: data
+// writes those of one after the other, as many bytes as its shape and format
+// take, and Tensor.Data is not looked at.
+func StreamGGUF(w io.Writer, metadata map[string]any, tensors []Tensor, data func(w io.Writer, t Tensor) error) error {
 	align := uint64(32)
 	if v, ok := metadata["general.alignment"].(uint32); ok {
 		align = uint64(v)
@@ -36,13 +51,54 @@ func WriteGGUF(w io.Writer, metadata map[string]any, tensors []Tensor) error {
 	if head, err = appendInfos(head, arch, tensors, align); err != nil {
 		return err
 	}
-	b := bufio.NewWriter(w)
-	b.Write(pad(head, align))
-	for _, t := range tensors {
-		b.Write(t.Data)
-		b.Write(make([]byte, padding(uint64(len(t.Data)), align)))
+	b := &counter{w: bufio.NewWriter(w)}
+	if _, err := b.Write(pad(head, align)); err != nil {
+		return err
 	}
-	return b.Flush() // reports the first failure of any write
+	for _, t := range tensors {
+		if err := b.tensor(t, data); err != nil {
+			return err
+		}
+		if _, err := b.Write(make([]byte, padding(t.size(), align))); err != nil {
+			return err
+		}
+	}
+	return b.w.Flush()
+}
+
+// counter counts what is written.
+type counter struct {
+	w *bufio.Writer
+	n uint64
+}
+
+func (c *counter) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	c.n += uint64(n)
+	return n, err
+}
+
+// tensor writes a tensor's data and makes sure that it is all there.
+func (c *counter) tensor(t Tensor, data func(w io.Writer, t Tensor) error) error {
+	from := c.n
+	if err := data(c, t); err != nil {
+		return err
+	}
+	if n := c.n - from; n != t.size() {
+		return fmt.Errorf("tensor %q: %d bytes were written; the shape %v of %s takes %d", t.Name, n, t.Shape, t.Type, t.size())
+	}
+	return nil
+}
+
+// size is the number of bytes that shape and format take.
+func (t Tensor) size() uint64 { return uint64(t.Rows()) * uint64(t.RowBytes()) }
+
+// checkData compares the data with what shape and format take.
+func (t Tensor) checkData() error {
+	if t.Type.Known() && t.Cols()%t.Type.Block() == 0 && t.size() != uint64(len(t.Data)) {
+		return fmt.Errorf("tensor %q: %d bytes of data; the shape %v takes %d", t.Name, len(t.Data), t.Shape, t.size())
+	}
+	return nil
 }
 
 func ggufHead(tensors, entries int) []byte {
@@ -175,8 +231,6 @@ func appendInfos(head []byte, arch string, tensors []Tensor, align uint64) ([]by
 			problem = fmt.Sprintf("format %s cannot be written; convert it first", t.Type)
 		case len(shape) > maxDims:
 			problem = fmt.Sprintf("%d dimensions; at most %d are allowed", len(shape), maxDims)
-		case problem == "" && size != uint64(len(t.Data)):
-			problem = fmt.Sprintf("%d bytes of data; the shape %v takes %d", len(t.Data), t.Shape, size)
 		}
 		if problem != "" {
 			return nil, fmt.Errorf("write gguf: tensor %q: %s", t.Name, problem)

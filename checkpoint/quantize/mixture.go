@@ -1,0 +1,189 @@
+package quantize
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"lapidary/checkpoint"
+)
+
+// Mixture says which format each tensor of a model gets.
+type Mixture struct {
+	Name  string // "Q4_K_M", as llama.cpp calls it
+	About string // in a few words
+	// FileType is the number under general.file_type.
+	FileType uint32
+	// Main is the format of most tensors.
+	Main checkpoint.Type
+
+	// better is the format of those tensors of a kind that matter more.
+	better map[kind]upgrade
+}
+
+// kind is what a tensor does, as far as mixtures care.
+type kind int
+
+const (
+	other kind = iota
+	embedding
+	output // the output layer, and an embedding that serves as one
+	value
+	attentionOut
+	down
+)
+
+// upgrade gives a better format to some layers.
+type upgrade struct {
+	to    checkpoint.Type
+	where func(layer, layers int) bool
+	rest  checkpoint.Type // of the other layers; 0 (F32) is the mixture's main format
+}
+
+func everywhere(int, int) bool { return true }
+
+// ends are the first and the last eighth of the layers and every third between.
+func ends(layer, layers int) bool {
+	return layer < layers/8 || layer >= 7*layers/8 || (layer-layers/8)%3 == 2
+}
+
+func firstEighth(layer, layers int) bool    { return layer < layers/8 }
+func firstSixteenth(layer, layers int) bool { return layer < layers/16 }
+
+func first(n int) func(int, int) bool {
+	return func(layer, _ int) bool { return layer < n }
+}
+
+// The mixtures are those of llama-quantize (llama.cpp b11434, src/llama-quant.cpp),
+// so that files of one name have one size whoever made them.
+var mixtures = []Mixture{
+	{"F32", "32-bit floats", 0, checkpoint.F32, nil},
+	{"F16", "half-precision floats", 1, checkpoint.F16, nil},
+	{"BF16", "16-bit floats as Gemma was trained with", 32, checkpoint.BF16, nil},
+	{"Q8_0", "8.5 bits a weight, hardly distinguishable", 7, checkpoint.Q8_0, nil},
+	{"Q6_K", "6.6 bits", 18, checkpoint.Q6_K, nil},
+	{"Q5_K_M", "5.5 bits, the tensors that matter most 6.6", 17, checkpoint.Q5_K, map[kind]upgrade{
+		value: {checkpoint.Q6_K, ends, 0}, down: {checkpoint.Q6_K, ends, 0}}},
+	{"Q5_K_S", "5.5 bits", 16, checkpoint.Q5_K, nil},
+	{"Q5_1", "6 bits, the older way", 9, checkpoint.Q5_1, nil},
+	{"Q5_0", "5.5 bits, the older way", 8, checkpoint.Q5_0, nil},
+	{"Q4_K_M", "4.5 bits, the tensors that matter most 6.6", 15, checkpoint.Q4_K, map[kind]upgrade{
+		value: {checkpoint.Q6_K, ends, 0}, down: {checkpoint.Q6_K, ends, 0}}},
+	{"Q4_K_S", "4.5 bits, the first layers better", 14, checkpoint.Q4_K, map[kind]upgrade{
+		value: {checkpoint.Q5_K, first(4), 0}, down: {checkpoint.Q5_K, firstEighth, 0}}},
+	{"Q4_1", "5 bits, the older way", 3, checkpoint.Q4_1, nil},
+	{"Q4_0", "4.5 bits, the older way", 2, checkpoint.Q4_0, nil},
+}
+
+// fallbacks are the formats for rows that are not a whole number of blocks.
+var fallbacks = map[checkpoint.Type]checkpoint.Type{
+	checkpoint.Q4_K: checkpoint.Q5_0, checkpoint.Q5_K: checkpoint.Q5_1, checkpoint.Q6_K: checkpoint.Q8_0,
+	checkpoint.Q2_K: checkpoint.Q4_0, checkpoint.Q3_K: checkpoint.Q4_0,
+}
+
+// Mixtures lists what there is, the largest files first.
+func Mixtures() []Mixture { return slices.Clone(mixtures) }
+
+// Find is the mixture of that name; case does not matter.
+func Find(name string) (Mixture, error) {
+	var names []string
+	for _, m := range mixtures {
+		if strings.EqualFold(m.Name, name) {
+			return m, nil
+		}
+		names = append(names, m.Name)
+	}
+	return Mixture{}, fmt.Errorf("there is no type %q; choose one of %s", name, strings.Join(names, ", "))
+}
+
+// Formats gives the format of each tensor. guided says that importances are
+// known, by which the first layers of the older 4- and 5-bit mixtures are
+// spared: a shift fits them better once it is known which columns matter.
+func (m Mixture) Formats(tensors []checkpoint.Tensor, guided bool) []checkpoint.Type {
+	tied, layers := true, 0
+	for _, t := range tensors {
+		tied = tied && t.Name != "lm_head.weight"
+		if n, ok := layerOf(t.Name); ok {
+			layers = max(layers, n+1)
+		}
+	}
+	out := make([]checkpoint.Type, len(tensors))
+	for i, t := range tensors {
+		out[i] = m.format(t, tied, layers, guided)
+	}
+	return out
+}
+
+// format is the format of one tensor. What is not a matrix keeps its own.
+func (m Mixture) format(t checkpoint.Tensor, tied bool, layers int, guided bool) checkpoint.Type {
+	if len(t.Shape) < 2 || !strings.HasSuffix(t.Name, "weight") || strings.Contains(t.Name, "norm.weight") {
+		return t.Type
+	}
+	if !m.Main.Quantised() {
+		return m.Main
+	}
+	layer, _ := layerOf(t.Name)
+	to := m.wish(kindOf(t.Name, tied), layer, layers, t.Cols(), guided)
+	if t.Cols()%to.Block() != 0 {
+		to = cmp.Or(fallbacks[to], to)
+	}
+	if t.Cols()%to.Block() != 0 {
+		return checkpoint.F16
+	}
+	return to
+}
+
+// wish is the format of a tensor whose rows are long enough for it.
+func (m Mixture) wish(k kind, layer, layers, cols int, guided bool) checkpoint.Type {
+	if k == output {
+		if m.Main == checkpoint.Q8_0 || cols%m.Main.Block() != 0 {
+			return checkpoint.Q8_0
+		}
+		return checkpoint.Q6_K
+	}
+	if guided && k == down && firstEighth(layer, layers) {
+		switch m.Main {
+		case checkpoint.Q4_0:
+			return checkpoint.Q4_1
+		case checkpoint.Q5_0:
+			return checkpoint.Q5_1
+		}
+	}
+	up, ok := m.better[k]
+	switch {
+	case !ok:
+		return m.Main
+	case up.where(layer, layers):
+		return up.to
+	}
+	return cmp.Or(up.rest, m.Main)
+}
+
+func kindOf(name string, tied bool) kind {
+	switch {
+	case name == "lm_head.weight" || name == "embed_tokens.weight" && tied:
+		return output
+	case name == "embed_tokens.weight":
+		return embedding
+	case strings.HasSuffix(name, "self_attn.v_proj.weight"):
+		return value
+	case strings.HasSuffix(name, "self_attn.o_proj.weight"):
+		return attentionOut
+	case strings.HasSuffix(name, "mlp.down_proj.weight"):
+		return down
+	}
+	return other
+}
+
+// layerOf is the number in "layers.3.mlp.down_proj.weight".
+func layerOf(name string) (int, bool) {
+	rest, ok := strings.CutPrefix(name, "layers.")
+	if !ok {
+		return 0, false
+	}
+	number, _, _ := strings.Cut(rest, ".")
+	n, err := strconv.Atoi(number)
+	return n, err == nil && n >= 0
+}
