@@ -36,6 +36,7 @@ https://…). Models are kept in $LAPIDARY_HOME, by default the user's data fold
 		newListCmd(),
 		newPerplexityCmd(),
 		newPullCmd(),
+		newQuantizeCmd(),
 		newRmCmd(),
 		newRunCmd(),
 		newScoreCmd(),
