@@ -96,7 +96,7 @@ type Pass interface {
 	Heads(x Tensor, h Heads) Tensor
 	// Attend stores k and v [R, K·C] in the sequences' memories and lets each
 	// row of q [R, H·C] see its own past → [R, H·C]. Nil k and v read the
-	// memory of another layer (CacheLayer.Shared).
+	// memory of another layer (CacheLayer.Shared); a nil q stores only → nil.
 	Attend(q, k, v Tensor, a Attend) Tensor
 	// Gate is act(gate) · up → [R, F].
 	Gate(gate, up Tensor, act Activation) Tensor
@@ -135,6 +135,7 @@ type Heads struct {
 	Size int   // C
 	Norm *Norm // over each head; nil for none
 	Rope *Rope // nil for none
+	Rows []int // of the pass that x holds, in ascending order; nil for all
 }
 
 // Rope is rotary position embedding (Su et al. 2021, arXiv:2104.09864) in the
@@ -152,6 +153,7 @@ type Attend struct {
 	Window            int     // positions a row sees back, itself included; 0 for all
 	Scale             float32 // of the scores
 	SoftCap           float32 // of the scores, 0 for none
+	Rows              []int   // of the pass that q holds, in ascending order; nil for all
 }
 
 // Activation is the non-linearity of a gated feed-forward.

@@ -56,7 +56,31 @@ func (b *binder) block(i int, l Layer, c *Config) block {
 
 // forward is one layer over the rows of a pass: x [R, D] → [R, D].
 func (b *block) forward(p engine.Pass, x engine.Tensor, watch *watcher) engine.Tensor {
-	h := b.mix(p, p.Norm(x, *b.preAttend))
+	h := p.Norm(x, *b.preAttend)
+	qkv := p.Linear(h, b.q, b.k, b.v) // [R, H·C], [R, K·C], [R, K·C]
+	q, k := p.Heads(qkv[0], b.queries), p.Heads(qkv[1], b.keys)
+	return b.finish(p, x, p.Attend(q, k, qkv[2], b.attend), watch)
+}
+
+// last is the last layer, of which only some rows are wanted: all of them
+// leave keys and values, but those alone look at them and go on → [rows, D].
+func (b *block) last(p engine.Pass, x engine.Tensor, rows []int, watch *watcher) engine.Tensor {
+	h := p.Norm(x, *b.preAttend)
+	kv := p.Linear(h, b.k, b.v)
+	k := p.Heads(kv[0], b.keys)
+	if len(rows) == 0 {
+		p.Attend(nil, k, kv[1], b.attend)
+		return nil
+	}
+	queries, attend := b.queries, b.attend
+	queries.Rows, attend.Rows = rows, rows
+	q := p.Heads(p.Linear(p.Pick(h, rows), b.q)[0], queries)
+	return b.finish(p, p.Pick(x, rows), p.Attend(q, k, kv[1], attend), watch)
+}
+
+// finish is what follows attention: x [R, D] and y [R, H·C] → [R, D].
+func (b *block) finish(p engine.Pass, x, y engine.Tensor, watch *watcher) engine.Tensor {
+	h := p.Linear(y, b.o)[0]
 	if b.afterAttend != nil {
 		h = p.Norm(h, *b.afterAttend)
 	}
@@ -69,14 +93,6 @@ func (b *block) forward(p engine.Pass, x engine.Tensor, watch *watcher) engine.T
 	x = watch.see(p, b.name, p.Add(x, watch.see(p, b.name+".feed", h)))
 	p.Keep(x)
 	return x
-}
-
-// mix is self-attention: x [R, D] → [R, D].
-func (b *block) mix(p engine.Pass, x engine.Tensor) engine.Tensor {
-	qkv := p.Linear(x, b.q, b.k, b.v) // [R, H·C], [R, K·C], [R, K·C]
-	q, k := p.Heads(qkv[0], b.queries), p.Heads(qkv[1], b.keys)
-	y := p.Attend(q, k, qkv[2], b.attend) // [R, H·C]
-	return p.Linear(y, b.o)[0]
 }
 
 // feed is the gated feed-forward: x [R, D] → [R, D].

@@ -117,10 +117,14 @@ func (m *Model) forward(ctx context.Context, steps []Step, watch *watcher, emit 
 		if ctx.Err() != nil {
 			break // End says so
 		}
-		x = m.blocks[i].forward(p, x, watch)
+		if i == len(m.blocks)-1 && len(wanted) < len(ids) {
+			x = m.blocks[i].last(p, x, wanted, watch)
+		} else {
+			x = m.blocks[i].forward(p, x, watch)
+		}
 	}
 	if len(wanted) > 0 && ctx.Err() == nil {
-		x = p.Norm(p.Pick(x, wanted), engine.Norm{Weight: m.norm, Eps: m.config.NormEps, Offset: m.config.NormOffset})
+		x = p.Norm(x, engine.Norm{Weight: m.norm, Eps: m.config.NormEps, Offset: m.config.NormOffset})
 		if err := m.logits(ctx, p, watch.see(p, "norm", x), emit); err != nil {
 			p.Discard()
 			return err

@@ -198,8 +198,8 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-// TestObserver: watching changes nothing, editing does; the last norm is seen
-// of the rows that want logits.
+// TestObserver: watching changes nothing, editing does; the last layer and norm
+// are seen of the rows that want logits.
 func TestObserver(t *testing.T) {
 	for _, e := range engines(t) {
 		m := load(t, gemma3, e)
@@ -215,7 +215,8 @@ func TestObserver(t *testing.T) {
 		var names []string
 		seen := observe(func(name string, rows [][]float32) bool {
 			names = append(names, name)
-			if n := map[bool]int{true: 1, false: 11}[name == "norm"]; len(rows) != n || len(rows[0]) != 32 {
+			wanted := name == "norm" || strings.HasPrefix(name, "layers.5")
+			if n := map[bool]int{true: 1, false: 11}[wanted]; len(rows) != n || len(rows[0]) != 32 {
 				t.Errorf("%s: %s is %d rows of %d", e.name, name, len(rows), len(rows[0]))
 			}
 			rows[0][0]++ // without saying so: the edit is not taken

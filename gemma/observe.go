@@ -4,9 +4,9 @@ import "lapidary/engine"
 
 // Observer sees every named activation of a pass, [R, width] row-major:
 // "embed", then of each layer "layers.3.attention" and "layers.3.feed" (what
-// is added to the stream) and "layers.3" (the stream after it), at last "norm"
-// (only the rows that want logits). It may edit the rows in place and returns
-// whether it did.
+// is added to the stream) and "layers.3" (the stream after it), at last "norm".
+// Of the last layer and "norm" there are only the rows that want logits. It may
+// edit the rows in place and returns whether it did.
 type Observer func(name string, rows [][]float32) (edited bool)
 
 // watcher shows activations to an observer. A nil watcher costs a comparison.

@@ -19,20 +19,46 @@ const (
 // runs along with the pages (Milakov and Gimelshein 2018, arXiv:1805.02867),
 // so memory does not grow with the context.
 func (p *pass) Attend(q, k, v engine.Tensor, a engine.Attend) engine.Tensor {
+	for i := range p.spans {
+		if s := &p.spans[i]; k != nil {
+			p.store(s, s.cache.layer(a), p.read(k), p.read(v))
+		}
+	}
+	if q == nil {
+		return nil
+	}
 	in := p.read(q)
 	y := p.tensor(in.rows, in.width)
+	spans := p.queries(a.Rows)
 	var work []attendPiece
-	for i := range p.spans {
-		s := &p.spans[i]
-		l := s.cache.layer(a)
-		if k != nil {
-			p.store(s, l, p.read(k), p.read(v))
-		}
-		work = append(work, p.pieces(s, l, a)...)
+	for i := range spans {
+		s := &spans[i]
+		work = append(work, p.pieces(s, s.cache.layer(a), a)...)
 	}
 	p.engine.pool.run(len(work), func(i int, s *scratch) { p.attend(&work[i], in, y, a, s) })
 	p.merge(work, y, a)
 	return y
+}
+
+// queries are the runs of neighbouring rows among the given ones, as spans of
+// a tensor that holds these alone.
+func (p *pass) queries(rows []int) []span {
+	if rows == nil {
+		return p.spans
+	}
+	var runs []span
+	at := 0 // in rows
+	for _, s := range p.spans {
+		for at < len(rows) && rows[at] < s.row+s.rows {
+			n := 1
+			for at+n < len(rows) && rows[at+n] == rows[at]+n && rows[at+n] < s.row+s.rows {
+				n++
+			}
+			runs = append(runs, span{cache: s.cache, row: at, rows: n, start: s.start + rows[at] - s.row})
+			at += n
+		}
+	}
+	return runs
 }
 
 // layer is the memory that attention a reads; a sequence without a cache of

@@ -175,6 +175,32 @@ func longCaches(l *lab) {
 	}
 }
 
+// someRows: queries of some rows of a pass, of one, of all, of none, while all
+// rows leave keys and values; and the rotation of such queries.
+func someRows(l *lab) {
+	a := attention(4, 2, 32, 50, 0)
+	rope := engine.Rope{Base: 10_000, Scale: 1}
+	c := l.NewCache(layersOf(a))
+	for _, rows := range [][]int{{0, 1, 2, 5, 29, 30, 31, 99}, {99}, {}, nil, {30}, {28, 29, 98}} {
+		p := l.Begin(l.Context(), []engine.Span{{Rows: 30}, {Cache: c, Rows: 70}})
+		k, v := p.Write(l.halfs(100*64), 64), p.Write(l.halfs(100*64), 64)
+		if len(rows) == 0 && rows != nil {
+			if y := p.Attend(nil, k, v, a); y != nil {
+				l.Errorf("a nil q gives %v", y)
+			}
+			l.end(p)
+			continue
+		}
+		n := len(rows)
+		if rows == nil {
+			n = 100
+		}
+		a.Rows = rows
+		p.Attend(p.Heads(l.random(p, n, 128), engine.Heads{Size: 32, Rope: &rope, Rows: rows}), k, v, a)
+		l.end(p)
+	}
+}
+
 // sharedLayers: layers that read another's memory, directly before and further
 // back, whole and through a window.
 func sharedLayers(l *lab) {

@@ -20,7 +20,7 @@ func Run(t *testing.T, new func(t *testing.T) engine.Engine) {
 		{"Embed", embeds}, {"Norm", norms}, {"Linear", linears}, {"Heads", heads}, {"Gate", gates},
 		{"Add", adds}, {"Pick", picks}, {"SoftCap", softCaps}, {"ReadWrite", readsAndWrites}, {"Keep", keeps},
 		{"Reuse", reuses},
-		{"Attend", attends}, {"Together", together}, {"Pieces", pieces}, {"LongCache", longCaches}, {"Shared", sharedLayers},
+		{"Attend", attends}, {"Together", together}, {"Pieces", pieces}, {"LongCache", longCaches}, {"Shared", sharedLayers}, {"SomeRows", someRows},
 		{"HalfPrecision", halfPrecision},
 		{"Cache", caches}, {"Truncate", truncates}, {"Window", windows}, {"Failure", failures}, {"Life", lives},
 		{"Interleaved", interleaved}, {"Concurrent", concurrent},

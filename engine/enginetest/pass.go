@@ -139,7 +139,7 @@ func (p *twinPass) Heads(x engine.Tensor, h engine.Heads) engine.Tensor {
 }
 
 func (p *twinPass) Attend(q, k, v engine.Tensor, a engine.Attend) engine.Tensor {
-	in, args := q.(*twinTensor), []*twinTensor{q.(*twinTensor)}
+	var args []*twinTensor
 	var keys, values [2]engine.Tensor // as the tested and the plain engine see them
 	var seen extent
 	if k != nil {
@@ -157,6 +157,14 @@ func (p *twinPass) Attend(q, k, v engine.Tensor, a engine.Attend) engine.Tensor 
 		rounds = rounds || !c.exact
 	}
 	seen.inexact = seen.inexact && rounds
+	if q == nil {
+		p.tested.Attend(nil, keys[0], values[0], a)
+		p.plain.Attend(nil, keys[1], values[1], a)
+		p.intact("Attend", args...)
+		return nil
+	}
+	in := q.(*twinTensor)
+	args = append(args, in)
 	y := p.settle("Attend", p.tested.Attend(in.tested, keys[0], values[0], a), p.plain.Attend(in.plain, keys[1], values[1], a), flat(seen.tolerance()))
 	p.intact("Attend", args...)
 	return y

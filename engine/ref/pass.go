@@ -3,6 +3,7 @@ package ref
 import (
 	"context"
 	"math"
+	"slices"
 
 	"lapidary/engine"
 )
@@ -76,7 +77,7 @@ func (p *pass) Heads(x engine.Tensor, h engine.Heads) engine.Tensor {
 	in := x.(*tensor)
 	y := newTensor(in.rows, in.width)
 	copy(y.data, in.data)
-	p.eachRow(func(r, pos int, _ engine.Span, _ int) {
+	for r, pos := range p.positions(h.Rows) {
 		for from := 0; from < in.width; from += h.Size {
 			head := y.row(r)[from : from+h.Size]
 			if h.Norm != nil {
@@ -86,7 +87,7 @@ func (p *pass) Heads(x engine.Tensor, h engine.Heads) engine.Tensor {
 				rotate(head, pos, *h.Rope)
 			}
 		}
-	})
+	}
 	return y
 }
 
@@ -102,42 +103,69 @@ func rotate(head []float32, pos int, rope engine.Rope) {
 	}
 }
 
-// eachRow calls f with each row of the pass, its position, its span and the
-// span's index.
-func (p *pass) eachRow(f func(row, pos int, s engine.Span, span int)) {
-	row := 0
-	for i, s := range p.spans {
+// positions are those of the given rows of the pass, or of all.
+func (p *pass) positions(rows []int) []int {
+	var all []int
+	for _, s := range p.spans {
 		start := 0
 		if s.Cache != nil {
 			start = s.Cache.Len()
 		}
 		for j := range s.Rows {
-			f(row, start+j, s, i)
-			row++
+			all = append(all, start+j)
 		}
 	}
+	if rows == nil {
+		return all
+	}
+	some := make([]int, len(rows))
+	for i, r := range rows {
+		some[i] = all[r]
+	}
+	return some
 }
 
 func (p *pass) Attend(q, k, v engine.Tensor, a engine.Attend) engine.Tensor {
-	in := q.(*tensor)
+	if k != nil {
+		p.store(k.(*tensor), v.(*tensor), a)
+	}
+	if q == nil {
+		return nil
+	}
+	in, row := q.(*tensor), 0
 	y := newTensor(in.rows, in.width)
-	row := 0
+	at := a.Rows
+	if at == nil {
+		at = make([]int, in.rows)
+		for i := range at {
+			at[i] = i
+		}
+	}
+	positions := p.positions(nil)
 	for i, s := range p.spans {
 		mem := p.memory(i, a)
 		layer := a.Layer - mem.layers[a.Layer].Shared
-		if k != nil {
-			keys, values := k.(*tensor), v.(*tensor)
-			mem.store(layer, keys.data[row*keys.width:(row+s.Rows)*keys.width],
-				values.data[row*values.width:(row+s.Rows)*values.width])
-		}
-		parallel(s.Rows, func(from, to int) {
-			for j := from; j < to; j++ {
-				attendRow(y.row(row+j), in.row(row+j), mem.k[layer], mem.v[layer], mem.n+j, a)
+		first, _ := slices.BinarySearch(at, row)
+		last, _ := slices.BinarySearch(at, row+s.Rows)
+		parallel(last-first, func(from, to int) {
+			for j := first + from; j < first+to; j++ {
+				attendRow(y.row(j), in.row(j), mem.k[layer], mem.v[layer], positions[at[j]], a)
 			}
 		})
 		row += s.Rows
 	}
 	return y
+}
+
+// store puts the keys and values of every row into the memories.
+func (p *pass) store(keys, values *tensor, a engine.Attend) {
+	row := 0
+	for i, s := range p.spans {
+		mem := p.memory(i, a)
+		mem.store(a.Layer-mem.layers[a.Layer].Shared, keys.data[row*keys.width:(row+s.Rows)*keys.width],
+			values.data[row*values.width:(row+s.Rows)*values.width])
+		row += s.Rows
+	}
 }
 
 // memory is the cache of span i, or a scratch one that dies with the pass.
