@@ -167,9 +167,7 @@ func (p *pass) state(w *attendPiece, q *tensor, a engine.Attend, s *scratch) *st
 	for r := range t.rows {
 		head := w.head*t.group + r%t.group
 		from := q.row(w.span.row + w.from + r/t.group)[head*a.C:][:a.C]
-		for i, v := range from {
-			t.q[r*a.C+i] = v * a.Scale
-		}
+		p.scale(t.q[r*a.C:][:a.C], from, a.Scale)
 		t.top[r], t.sum[r] = float32(math.Inf(-1)), 0
 	}
 	clear(t.acc)
@@ -192,10 +190,7 @@ func (p *pass) attend(w *attendPiece, q, y *tensor, a engine.Attend, s *scratch)
 		}
 		head := w.head*t.group + r%t.group
 		out := y.row(w.span.row + w.from + r/t.group)[head*a.C:][:a.C]
-		inverse := 1 / t.sum[r]
-		for i, v := range acc {
-			out[i] = v * inverse
-		}
+		p.scale(out, acc, 1/t.sum[r])
 	}
 }
 
@@ -248,16 +243,16 @@ func (p *pass) softmax(w *attendPiece, t *state, r, n int, a engine.Attend) {
 	if t.sum[r] != 0 && top != t.top[r] {
 		fade := float32(math.Exp(float64(t.top[r] - top)))
 		t.sum[r] *= fade
-		scale(t.acc[r*t.stride:(r+1)*t.stride], fade)
+		acc := t.acc[r*t.stride:][:a.C]
+		p.scale(acc, acc, fade)
 	}
 	t.sum[r] += sum
 	t.top[r] = top
 }
 
-func scale(x []float32, by float32) {
-	for i := range x {
-		x[i] *= by
-	}
+// scale is y = x · by.
+func (p *pass) scale(y, x []float32, by float32) {
+	p.loops(len(x)).ScaleMul(&y[0], &x[0], by, &p.ones(len(x))[0], len(x))
 }
 
 // merge adds up the pieces that share their queries.
@@ -268,13 +263,13 @@ func (p *pass) merge(work []attendPiece, y *tensor, a engine.Attend) {
 			continue
 		}
 		if parts := work[from : i+1]; len(parts) > 1 {
-			mergeParts(parts, y, a)
+			p.mergeParts(parts, y, a)
 		}
 		from = i + 1
 	}
 }
 
-func mergeParts(parts []attendPiece, y *tensor, a engine.Attend) {
+func (p *pass) mergeParts(parts []attendPiece, y *tensor, a engine.Attend) {
 	w, group := parts[0], a.Heads/a.KVHeads
 	for r := range (w.to - w.from) * group {
 		top, sum := float32(math.Inf(-1)), float32(0)
@@ -294,6 +289,6 @@ func mergeParts(parts []attendPiece, y *tensor, a engine.Attend) {
 				out[i] += by * v
 			}
 		}
-		scale(out, 1/sum)
+		p.scale(out, out, 1/sum)
 	}
 }

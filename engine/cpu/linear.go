@@ -138,8 +138,8 @@ func (p *pass) expand(w *weight, from, to int, s *scratch) kernel.Panel {
 	for r := 0; r < nr; r += 8 {
 		set.Interleave(&panel[4*r], 4*nr, &codes[r*k], k, k/4)
 	}
-	transpose(pscale, scale, nr)
-	transpose(pleast, least, nr)
+	transpose(set, pscale, scale)
+	transpose(set, pleast, least)
 	if set.Center != nil {
 		set.Center(&panel[0], groups, w.format.Group/4, w.format.Zero, &shift[0])
 		for i, v := range pscale {
@@ -149,12 +149,17 @@ func (p *pass) expand(w *weight, from, to int, s *scratch) kernel.Panel {
 	return kernel.Panel{Codes: &panel[0], Scale: &pscale[0], Min: &pleast[0], Shift: &shift[0]}
 }
 
-// transpose turns [rows, n] into [n, rows].
-func transpose(dst, src []float32, rows int) {
-	n := len(src) / rows
-	for r := range rows {
-		for i, v := range src[r*n : (r+1)*n] {
-			dst[i*rows+r] = v
+// transpose turns [NR, n] into [n, NR].
+func transpose(set *kernel.Set, dst, src []float32) {
+	nr := set.NR
+	n := len(src) / nr
+	whole := n / 8 * 8 // what Interleave takes
+	for r := 0; r < nr && whole > 0; r += 8 {
+		set.Interleave((*byte)(unsafe.Pointer(&dst[r])), 4*nr, (*byte)(unsafe.Pointer(&src[r*n])), 4*n, whole)
+	}
+	for r := range nr {
+		for i := whole; i < n; i++ {
+			dst[i*nr+r] = src[r*n+i]
 		}
 	}
 }

@@ -115,12 +115,23 @@ func (p *pass) normWeight(n engine.Norm, width int) []float32 {
 	if n.Weight != nil {
 		return n.Weight.(*weight).norm(n.Offset)
 	}
-	ones := p.alloc(width)
-	for i := range ones {
-		ones[i] = 1
+	return p.ones(width)
+}
+
+// ones are n ones.
+func (p *pass) ones(n int) []float32 {
+	if n <= len(oneRow) {
+		return oneRow[:n]
 	}
+	ones := make([]float32, n)
+	fill(ones, 1)
 	return ones
 }
+
+var oneRow = func() (ones [4096]float32) {
+	fill(ones[:], 1)
+	return ones
+}()
 
 func (p *pass) norm(y, x, by []float32, eps float32) {
 	set := p.loops(len(x))

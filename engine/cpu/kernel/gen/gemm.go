@@ -46,14 +46,26 @@ func gemm(k gemmKind, suffix string, nr, mr int, begin func(g *gemmLoop), body f
 	g := &gemmLoop{gemmKind: k, nr: nr, mr: mr, codes: p("codes"), scale: p("scale"), minimum: p("min"), shift: p("shift"),
 		digits: p("digits"), dscale: p("dscale"), dsum: p("dsum"), two: p("two"), n: p("blocks"), out: p("out")}
 	begin(g)
-	g.rows = rowPointers(g.digits, Load(Param("step"), GP64()), mr)
+	step, ahead := Load(Param("step"), GP64()), GP64()
+	g.rows = rowPointers(g.digits, step, mr)
+	LEAQ(Mem{Base: g.digits, Index: step, Scale: uint8(mr)}, ahead)
+	next := rowPointers(ahead, step, mr)
 	loop(name+"_blocks", g.n, func() {
+		// The next tile's digits: rows are whole pages where K is 2048, and no
+		// processor reads ahead into the next page.
+		for _, m := range next {
+			PREFETCHT0(m)
+		}
 		CMPB(at(g.two, 0), Imm(0))
 		JNE(LabelRef("both"))
 		body(g, 1)
+		ADDQ(Imm(32), g.digits)
+		ADDQ(Imm(32), ahead)
 		JMP(LabelRef("next"))
 		Label("both")
 		body(g, 2)
+		ADDQ(Imm(64), g.digits)
+		ADDQ(Imm(64), ahead)
 		Label("next")
 		g.advance()
 	})
@@ -98,7 +110,6 @@ func gemmAVX512() {
 			for part := range 32 / k.group {
 				g.groupAVX512(part, digits, &y)
 			}
-			ADDQ(Imm(uint64(32*digits)), g.digits)
 		}, func(g *gemmLoop) {
 			out := rowPointers(g.out, Load(Param("outStep"), GP64()), mr)
 			for r := range mr {
@@ -195,7 +206,6 @@ func gemmAVX2() {
 			for part := range 32 / k.group {
 				g.groupAVX2(part, digits)
 			}
-			ADDQ(Imm(uint64(32*digits)), g.digits)
 		}, func(*gemmLoop) {})
 	}
 }
