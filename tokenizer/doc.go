@@ -66,7 +66,7 @@
 // the pieces that can occur in them, in under 1 ms. Decoding needs neither.
 //
 // Encoding takes O(n log n) in the longest stretch without a place where no
-// piece continues (in most scripts: a word), O(n) in the text: 35 MB/s on a mixture
-// of 26 scripts, code and emoji, where Hugging Face's tokenizers take 8 MB/s (go run
-// ./bench/tokens). All methods may be called from several goroutines at once.
+// piece continues (in most scripts: a word), O(n) in the text: 32 MB/s on a mixture
+// of 26 scripts, code and emoji, of which Hugging Face's tokenizers take 7 MB/s (go
+// run ./bench/tokens). All methods may be called from several goroutines at once.
 package tokenizer

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -57,7 +58,7 @@ func median(v []float64) float64 {
 
 // about says what a section was measured with.
 func (b *bench) about() string {
-	parts := []string{b.sides[0].CPU, "kernels " + kernel.All()[0].Name, fmt.Sprintf("%d threads", b.threads),
+	parts := []string{cmp.Or(b.sides[0].CPU, b.sides[1].CPU), "kernels " + kernel.All()[0].Name, fmt.Sprintf("%d threads", b.threads),
 		fmt.Sprintf("medians of %d", b.rounds), time.Now().UTC().Format("2 January 2006")}
 	for _, s := range b.sides {
 		if v := s.version(); v != "" {

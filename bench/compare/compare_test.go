@@ -190,6 +190,14 @@ func TestVersion(t *testing.T) {
 	}
 }
 
+func TestAbout(t *testing.T) {
+	b := &bench{options: options{rounds: 3, threads: 4}, sides: []*side{{name: "lapidary"}, {name: "llama.cpp", result: result{CPU: "Zen", Number: 7}}}}
+	got := b.about()
+	if !strings.HasPrefix(got, "*Zen, kernels ") || !strings.Contains(got, ", 4 threads, medians of 3, ") || !strings.HasSuffix(got, ", llama.cpp b7*") {
+		t.Errorf("%s", got)
+	}
+}
+
 // fake is a program that behaves like llama-bench.
 func fake(t *testing.T, script string) *side {
 	t.Helper()

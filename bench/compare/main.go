@@ -26,7 +26,7 @@ func main() {
 	flag.StringVar(&o.model, "model", o.model, "catalogue name or path of a GGUF `file`")
 	flag.StringVar(&o.ours, "lapidary", o.ours, "the built `program`")
 	flag.StringVar(&o.theirs, "peer", o.theirs, "`folder` of llama.cpp's programs; bench/peer.sh builds them if empty")
-	flag.BoolVar(&o.peerAVX2, "avx2", o.peerAVX2, "build the peer for AVX2 as well, and measure it in instructions")
+	flag.StringVar(&o.peerAVX2, "peer-avx2", o.peerAVX2, "`folder` of llama.cpp for AVX2, for instructions; build lets bench/peer.sh build it")
 	flag.IntVar(&o.rounds, "rounds", o.rounds, "`times` each side is measured (default 5, quick 1)")
 	flag.IntVar(&o.threads, "threads", o.threads, "`threads` of either side")
 	flag.StringVar(&o.only, "only", o.only, "sections, separated by commas: "+strings.Join(sectionNames(), ", "))
@@ -43,9 +43,9 @@ func main() {
 }
 
 type options struct {
-	model, ours, theirs, only, page string
-	peerAVX2, quick                 bool
-	rounds, threads                 int
+	model, ours, theirs, peerAVX2, only, page string
+	quick                                     bool
+	rounds, threads                           int
 }
 
 func defaults() options {
@@ -68,7 +68,9 @@ func (o options) run(ctx context.Context, w io.Writer) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
-		text += "\n" + b.about() + "\n"
+		if !s.alone {
+			text += "\n" + b.about() + "\n"
+		}
 		fmt.Fprintf(w, "## %s\n\n%s\n", s.name, text)
 		if o.quick {
 			continue

@@ -14,17 +14,18 @@ import (
 type section struct {
 	name    string
 	measure func(b *bench) (string, error)
+	alone   bool // says itself what it was measured with
 }
 
 var sections = []section{
-	{"compare", (*bench).compare},
-	{"roofline", (*bench).roofline},
-	{"length", (*bench).lengths},
-	{"depth", (*bench).depths},
-	{"formats", (*bench).formats},
-	{"instructions", (*bench).instructions},
-	{"threads", (*bench).threadCounts},
-	{"tokenizer", (*bench).tokenizer},
+	{"compare", (*bench).compare, false},
+	{"roofline", (*bench).roofline, false},
+	{"length", (*bench).lengths, false},
+	{"depth", (*bench).depths, false},
+	{"formats", (*bench).formats, false},
+	{"instructions", (*bench).instructions, false},
+	{"threads", (*bench).threadCounts, false},
+	{"tokenizer", (*bench).tokenizer, true},
 }
 
 func sectionNames() []string {
@@ -151,14 +152,16 @@ func (b *bench) instructions() (string, error) {
 }
 
 // peerFor is llama.cpp built for the same instructions, or nil: it is built for
-// this machine, and for AVX2 when that is asked for.
+// this machine, and for AVX2 when there is one.
 func (b *bench) peerFor(set string, best bool) (*side, error) {
 	switch {
 	case best:
 		return b.sides[1], nil
-	case set == "avx2" && b.peerAVX2:
+	case set == "avx2" && b.peerAVX2 == "build":
 		folder, err := line(b, "bench/peer.sh", "avx2")
 		return llama(folder), err
+	case set == "avx2" && b.peerAVX2 != "":
+		return llama(b.peerAVX2), nil
 	}
 	return nil, nil
 }
