@@ -60,7 +60,7 @@
 // # Cost
 //
 // A [Tokenizer] copies the vocabulary into one compact table and keeps nothing of
-// its source: Gemma 3's takes 3.3 MB, and 4 ms of two threads from a GGUF file. The
+// its source: Gemma 3's takes 3.3 MB, and 6 ms of two threads from a GGUF file. The
 // index that encoding needs, 2.4 MB and 10 ms in a program that has just started,
 // is built when several texts or a long one are encoded; the first prompts take an index of
 // the pieces that can occur in them, in under 1 ms. Decoding needs neither.
