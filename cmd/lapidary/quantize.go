@@ -89,6 +89,18 @@ func openCheckpoint(c *cobra.Command, model string) (*checkpoint.Checkpoint, err
 	return checkpoint.Open(l.Path)
 }
 
+// of is the progress of one file.
+func (b *bars) of(name string) func(done, total int64) {
+	started := false
+	return func(done, total int64) {
+		if !started {
+			b.File(name, total)
+			started = true
+		}
+		b.At(done)
+	}
+}
+
 // writtenJSON is what --json prints of a file that was written.
 type writtenJSON struct {
 	Path    string         `json:"path"`
@@ -100,14 +112,7 @@ type writtenJSON struct {
 // write writes the file with a bar where a person is looking.
 func (f *quantizeFlags) write(c *cobra.Command, file string, m *convert.Model, mix quantize.Mixture, o quantize.Options) error {
 	b := newBars(c.ErrOrStderr())
-	started := false
-	o.Progress = func(done, total int64) {
-		if !started {
-			b.File(filepath.Base(file), total)
-			started = true
-		}
-		b.At(done)
-	}
+	o.Progress = b.of(filepath.Base(file))
 	r, err := quantize.Write(c.Context(), file, m, mix, o)
 	b.close(err == nil)
 	if err != nil {

@@ -32,6 +32,7 @@ https://…). Models are kept in $LAPIDARY_HOME, by default the user's data fold
 	root.SetVersionTemplate("lapidary {{.Version}}\n")
 	root.AddCommand(
 		newBenchCmd(),
+		newConvertCmd(),
 		newCpCmd(),
 		newListCmd(),
 		newPerplexityCmd(),

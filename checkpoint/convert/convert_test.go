@@ -1,0 +1,409 @@
+package convert_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"lapidary/checkpoint"
+	"lapidary/checkpoint/checkpointtest"
+	"lapidary/checkpoint/convert"
+	"lapidary/checkpoint/quantize"
+	"lapidary/engine/ref"
+	"lapidary/gemma"
+	"lapidary/generate/generatetest"
+	"lapidary/tokenizer"
+)
+
+const goldens = "../../gemma/testdata"
+
+var families = []string{"gemma1_text", "gemma2_text", "gemma3_text"}
+
+func open(t *testing.T, path string) *checkpoint.Checkpoint {
+	t.Helper()
+	c, err := checkpoint.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// toGGUF writes a folder as a GGUF file and opens that.
+func toGGUF(t *testing.T, from string, dtype string) *checkpoint.Checkpoint {
+	t.Helper()
+	m, err := convert.ToGGUF(open(t, from))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mix, err := quantize.Find(dtype)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "model.gguf")
+	if _, err := quantize.Write(t.Context(), path, m, mix, quantize.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	return open(t, path)
+}
+
+// toFolder writes a GGUF checkpoint as a folder and opens that.
+func toFolder(t *testing.T, c *checkpoint.Checkpoint, dtype checkpoint.Type) *checkpoint.Checkpoint {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "folder")
+	if err := convert.WriteFolder(t.Context(), path, c, dtype, nil); err != nil {
+		t.Fatal(err)
+	}
+	return open(t, path)
+}
+
+// logits are those of the reference engine for the golden's tokens.
+func logits(t *testing.T, c *checkpoint.Checkpoint, tokens []int32) [][]float32 {
+	t.Helper()
+	m, err := gemma.Load(c, ref.New())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out gemma.Logits
+	if err := m.Forward(t.Context(), []gemma.Step{{Tokens: tokens, Logits: gemma.AllRows}}, &out); err != nil {
+		t.Fatal(err)
+	}
+	var rows [][]float32
+	for i := range out.Rows() {
+		rows = append(rows, append([]float32{}, out.Row(i)...))
+	}
+	return rows
+}
+
+// golden is what transformers gives.
+func golden(t *testing.T, family string) (tokens []int32, want []float64) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(goldens, family, "golden.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var g struct {
+		Runs []struct {
+			Name            string
+			Inputs, Outputs map[string]struct{ Data []float64 }
+		}
+	}
+	if err := json.Unmarshal(text, &g); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range g.Runs {
+		if r.Name == "forward" {
+			for _, v := range r.Inputs["input_ids"].Data {
+				tokens = append(tokens, int32(v))
+			}
+			return tokens, r.Outputs["logits"].Data
+		}
+	}
+	t.Fatal("there is no forward run")
+	return nil, nil
+}
+
+// TestGoldens: safetensors, then GGUF, then safetensors, then GGUF: at every
+// station the logits are those of transformers, though the goldens' score
+// scale is none that GGUF could say.
+func TestGoldens(t *testing.T) {
+	for _, family := range families {
+		t.Run(family, func(t *testing.T) {
+			tokens, want := golden(t, family)
+			folder := open(t, filepath.Join(goldens, family))
+			file := toGGUF(t, folder.Path(), "F32")
+			again := toFolder(t, file, checkpoint.F32)
+			last := toGGUF(t, again.Path(), "F32")
+			for what, c := range map[string]*checkpoint.Checkpoint{"folder": folder, "file": file, "folder again": again, "file again": last} {
+				for i, row := range logits(t, c, tokens) {
+					for j, v := range row {
+						if w := want[i*len(row)+j]; !(math.Abs(float64(v)-w) <= 1e-4*max(1, math.Abs(w))) {
+							t.Fatalf("%s: row %d, logit %d is %v, want %v", what, i, j, v, w)
+						}
+					}
+				}
+			}
+			sameTensors(t, folder, again)
+			sameTensors(t, file, last)
+		})
+	}
+}
+
+// sameTensors compares values, leaving aside the queries that a score scale
+// may have been folded into, and the last bit of norms, which one was added to.
+func sameTensors(t *testing.T, a, b *checkpoint.Checkpoint) {
+	t.Helper()
+	if len(a.Tensors()) != len(b.Tensors()) {
+		t.Fatalf("%d tensors have become %d", len(a.Tensors()), len(b.Tensors()))
+	}
+	for _, x := range a.Tensors() {
+		y, ok := b.Tensor(x.Name)
+		if !ok || !reflect.DeepEqual(x.Shape, y.Shape) {
+			t.Fatalf("%s %v has become %v", x.Name, x.Shape, y.Shape)
+		}
+		if a.Format() == "safetensors" && strings.Contains(x.Name, "self_attn.q_") {
+			continue
+		}
+		p, q := checkpointtest.Floats(x), checkpointtest.Floats(y)
+		for i := range p {
+			if d := math.Abs(float64(p[i] - q[i])); d > 1e-7 || d > 0 && !strings.HasSuffix(x.Name, "norm.weight") {
+				t.Fatalf("%s: element %d is %v, was %v", x.Name, i, q[i], p[i])
+			}
+		}
+	}
+}
+
+// TestSettings: both formats say the same of a model, whose score scale aside.
+func TestSettings(t *testing.T) {
+	for _, family := range families {
+		folder := open(t, filepath.Join(goldens, family))
+		file := toGGUF(t, folder.Path(), "F32")
+		want, got := readConfig(t, folder), readConfig(t, file)
+		again := readConfig(t, toFolder(t, file, checkpoint.BF16))
+		for i := range want.Layers {
+			want.Layers[i].Attention.Scale = got.Layers[i].Attention.Scale
+		}
+		if got.NormOffset != 0 || again.NormOffset != 1 {
+			t.Errorf("%s: norms are offset by %v and %v", family, got.NormOffset, again.NormOffset)
+		}
+		got.NormOffset = 1
+		for what, c := range map[string]gemma.Config{"GGUF": got, "config.json": again} {
+			if !reflect.DeepEqual(c, want) {
+				t.Errorf("%s in %s: %+v\nwant %+v", family, what, c, want)
+			}
+		}
+	}
+}
+
+func readConfig(t *testing.T, c *checkpoint.Checkpoint) gemma.Config {
+	t.Helper()
+	config, err := gemma.ReadConfig(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return config
+}
+
+// TestDtypes: 16-bit folders and files hold the nearest numbers.
+func TestDtypes(t *testing.T) {
+	folder := open(t, filepath.Join(goldens, "gemma3_text"))
+	for _, dtype := range []checkpoint.Type{checkpoint.F16, checkpoint.BF16} {
+		file := toGGUF(t, folder.Path(), dtype.String())
+		there := toFolder(t, file, dtype)
+		for _, c := range []*checkpoint.Checkpoint{file, there} {
+			x, _ := folder.Tensor("layers.1.mlp.up_proj.weight")
+			y, _ := c.Tensor("layers.1.mlp.up_proj.weight")
+			if y.Type != dtype {
+				t.Fatalf("%s: the weights are %s", dtype, y.Type)
+			}
+			p, q := checkpointtest.Floats(x), checkpointtest.Floats(y)
+			for i := range p {
+				if math.Abs(float64(p[i]-q[i])) > math.Abs(float64(p[i]))/256+1e-7 {
+					t.Fatalf("%s: element %d is %v, was %v", dtype, i, q[i], p[i])
+				}
+			}
+		}
+	}
+}
+
+// bigram is a GGUF file with a tokenizer and all that goes with it.
+func bigram(t *testing.T) *checkpoint.Checkpoint {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "bigram.gguf")
+	extra := map[string]any{"tokenizer.chat_template": "{{ bos_token }}", "tokenizer.ggml.eot_token_id": uint32(5),
+		"general.sampling.top_k": int32(64), "general.sampling.top_p": float32(0.95), "general.sampling.temp": float32(0.7)}
+	if err := generatetest.WriteGGUF(path, generatetest.Table{}.Chain("a", "b", "a"), 64, extra); err != nil {
+		t.Fatal(err)
+	}
+	return open(t, path)
+}
+
+// TestTokenizer: the tokenizer and what goes with it survive the way to a
+// folder and back.
+func TestTokenizer(t *testing.T) {
+	file := bigram(t)
+	folder := toFolder(t, file, checkpoint.F32)
+	last := toGGUF(t, folder.Path(), "F32")
+	for _, key := range []string{"model", "tokens", "scores", "token_type", "bos_token_id", "eos_token_id", "unknown_token_id", "padding_token_id",
+		"eot_token_id", "add_bos_token", "add_space_prefix"} {
+		want, got := plain(file.Metadata().Any("tokenizer.ggml."+key)), plain(last.Metadata().Any("tokenizer.ggml."+key))
+		if key == "token_type" || key == "scores" { // added tokens have those of all added tokens
+			want, got = want[6:], got[6:]
+		}
+		if !reflect.DeepEqual(want, got) {
+			t.Errorf("%s was %v and is %v", key, want, got)
+		}
+	}
+	for _, key := range []string{"tokenizer.chat_template", "general.sampling.top_k", "general.sampling.top_p", "general.sampling.temp"} {
+		if want, got := file.Metadata().Any(key), last.Metadata().Any(key); want == nil || !reflect.DeepEqual(want, got) {
+			t.Errorf("%s was %v and is %v", key, want, got)
+		}
+	}
+	const text = "<start_of_turn>a b  κ\n<eos>"
+	var want []tokenizer.Token
+	for _, c := range []*checkpoint.Checkpoint{file, folder, last} {
+		tok, err := tokenizer.Open(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := tok.EncodeSpecial(text)
+		if want == nil {
+			want = got
+		}
+		if !reflect.DeepEqual(got, want) || len(got) < 8 || tok.EOS()[0] != 1 || len(tok.EOS()) != 2 || tok.BOS() != 2 {
+			t.Errorf("%s: %v, ends %v, begins %d; want %v", c.Path(), got, tok.EOS(), tok.BOS(), want)
+		}
+	}
+}
+
+// plain makes arrays comparable.
+func plain(v any) []any {
+	switch v := v.(type) {
+	case checkpoint.StringArray:
+		var out []any
+		for _, s := range v.All() {
+			out = append(out, string(s))
+		}
+		return out
+	case []float32:
+		return anys(v)
+	case []int32:
+		return anys(v)
+	}
+	return []any{v}
+}
+
+func anys[T any](v []T) []any {
+	var out []any
+	for _, x := range v {
+		out = append(out, x)
+	}
+	return out
+}
+
+// TestTokenizerJSON: without a tokenizer.model the tokenizer.json is taken.
+func TestTokenizerJSON(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "folder")
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(goldens, "gemma3_text"))); err != nil {
+		t.Fatal(err)
+	}
+	vocab := map[string]int{"<pad>": 0, "<eos>": 1, "<bos>": 2, "<unk>": 3, "a": 4, "b": 5, "▁": 6, "ab": 7, "▁ab": 8, "▁▁": 9}
+	file := map[string]any{
+		"added_tokens": []map[string]any{{"id": 0, "content": "<pad>", "special": true}, {"id": 1, "content": "<eos>", "special": true},
+			{"id": 2, "content": "<bos>", "special": true}, {"id": 3, "content": "<unk>", "special": true},
+			{"id": 9, "content": "▁▁", "special": false}, {"id": 10, "content": "<image_soft_token>", "special": true}},
+		"normalizer": map[string]any{"type": "Replace", "pattern": map[string]any{"String": " "}, "content": "▁"},
+		"post_processor": map[string]any{"type": "TemplateProcessing", "single": []map[string]any{
+			{"SpecialToken": map[string]any{"id": "<bos>"}}, {"Sequence": map[string]any{"id": "A"}}}},
+		"model": map[string]any{"type": "BPE", "vocab": vocab, "merges": []any{[]string{"a", "b"}, "▁ ab"}},
+	}
+	text, err := json.Marshal(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "tokenizer.json"), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	gguf := toGGUF(t, dir, "F32")
+	want, err := tokenizer.FromJSON(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := tokenizer.Open(gguf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []string{"ab ab", " ab", "a  b", "<image_soft_token>a<eos>"} {
+		if a, b := want.EncodeSpecial(s), got.EncodeSpecial(s); !reflect.DeepEqual(a, b) || len(a) == 0 {
+			t.Errorf("%q: %v, want %v", s, b, a)
+		}
+	}
+	if got.Len() != 160 {
+		t.Errorf("%d tokens for 160 rows of the embedding", got.Len())
+	}
+}
+
+// TestRefuses: one line that says what is wrong.
+func TestRefuses(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "folder")
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(goldens, "gemma3_text"))); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ file, text, want string }{
+		{"tokenizer.model", "\x0a\x7f", "tokenizer.model: "},
+		{"tokenizer.json", "{", "tokenizer.json: unexpected end"},
+		{"tokenizer.json", `{"model": {"type": "WordPiece"}}`, `model.type is "WordPiece"`},
+		{"tokenizer.json", `{"model": {"type": "BPE", "vocab": {"a": -1}}}`, `token "a" has the id -1`},
+		{"tokenizer.json", `{"model": {"type": "BPE", "vocab": {"a": 99999999999}}}`, "tokenizer.json"},
+		{"tokenizer.json", `{"model": {"type": "BPE", "vocab": {"a": 160}}}`, "the tokenizer has 161 tokens and the weights know 160"},
+		{"tokenizer.json", `{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": ["a"]}}`, "merges: entry 0"},
+		{"config.json", `{"model_type": "llama"}`, `model_type "llama"`},
+	} {
+		path := filepath.Join(dir, c.file)
+		before, missing := os.ReadFile(path)
+		if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := convert.ToGGUF(open(t, dir))
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") || !strings.HasPrefix(err.Error(), dir) {
+			t.Errorf("%s %s: error %v, want the folder and %q", c.file, c.text, err, c.want)
+		}
+		if errors.Is(missing, fs.ErrNotExist) {
+			err = os.Remove(path)
+		} else {
+			err = os.WriteFile(path, before, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestFolderRefuses: nothing is left where nothing could be written.
+func TestFolderRefuses(t *testing.T) {
+	parent := t.TempDir()
+	out := filepath.Join(parent, "out")
+	for want, c := range map[string]struct {
+		from  *checkpoint.Checkpoint
+		dtype checkpoint.Type
+	}{
+		"weights of a folder cannot be Q4_0": {bigram(t), checkpoint.Q4_0},
+		"this is safetensors already":        {open(t, filepath.Join(goldens, "gemma1_text")), checkpoint.F32},
+	} {
+		if err := convert.WriteFolder(t.Context(), out, c.from, c.dtype, nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
+	}
+	if err := os.MkdirAll(filepath.Join(out, "mine"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := convert.WriteFolder(t.Context(), out, bigram(t), checkpoint.F32, nil); err == nil || !strings.Contains(err.Error(), "the folder is not empty") {
+		t.Errorf("error %v", err)
+	}
+	if entries, err := os.ReadDir(parent); err != nil || len(entries) != 1 {
+		t.Errorf("%v is left, %v", entries, err)
+	}
+}
+
+func ExampleToGGUF() {
+	c, err := checkpoint.Open(filepath.Join(goldens, "gemma3_text"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.Close()
+	m, err := convert.ToGGUF(c)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(m.Metadata["general.architecture"], m.Metadata["gemma3.embedding_length"], len(m.Tensors))
+	// Output: gemma3 32 80
+}
