@@ -10,8 +10,9 @@ const (
 	// tileRows is how many rows (queries times the heads that share keys) meet
 	// a page at a time: their scores stay in the first-level cache.
 	tileRows = 32
-	// chunkPages is how many pages one piece of a single query's attention
-	// takes, when there are threads to share them.
+	// chunkPages is how many pages one piece of a few queries' attention takes.
+	// The pieces begin at multiples of it, so that a query's sums are the same
+	// whichever queries stand beside it.
 	chunkPages = 4
 )
 
@@ -124,18 +125,19 @@ func (p *pass) pieces(s *span, l *layer, a engine.Attend) []attendPiece {
 		first, _ := visible(s.start+from, a.Window)
 		_, end := visible(s.start+to-1, a.Window)
 		pages := [2]int{first / pageLen, (end + pageLen - 1) / pageLen}
-		step := pages[1] - pages[0]
-		if s.rows == 1 && p.engine.pool.threads > 1 && step > chunkPages {
-			step = chunkPages
-		}
 		for head := range a.KVHeads {
-			for at := pages[0]; at < pages[1]; at += step {
-				w := attendPiece{span: s, layer: l, head: head, from: from, to: to, pages: [2]int{at, min(at+step, pages[1])}}
+			for at := pages[0]; at < pages[1]; {
+				next := pages[1]
+				if s.rows <= fewRows {
+					next = min(next, (at/chunkPages+1)*chunkPages)
+				}
+				w := attendPiece{span: s, layer: l, head: head, from: from, to: to, pages: [2]int{at, next}}
 				if w.pages != pages {
 					w.part = p.alloc((to - from) * group * (2 + a.C))
 				}
-				w.last = w.pages[1] == pages[1]
+				w.last = next == pages[1]
 				work = append(work, w)
+				at = next
 			}
 		}
 	}

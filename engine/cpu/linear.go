@@ -12,6 +12,11 @@ import (
 // takes: small enough to share fairly, large enough to stream.
 const gemvBytes = 48 << 10
 
+// fewRows is how many rows are multiplied one by one, each as if it were alone:
+// a pass over so many rows of a sequence gives the same, to the bit, as a pass
+// for each (speculation stands on it).
+const fewRows = 8
+
 // bytesOf views floats as the bytes they occupy.
 func bytesOf(f []float32) []int8 {
 	return unsafe.Slice((*int8)(unsafe.Pointer(unsafe.SliceData(f))), 4*len(f))
@@ -55,12 +60,12 @@ func (p *pass) Linear(x engine.Tensor, ws ...engine.Weight) []engine.Tensor {
 func (p *pass) plan(x *tensor, w *weight, sums bool) product {
 	pr := product{w: w, y: p.tensor(x.rows, w.rows), step: p.set.NR}
 	several := max(8, gemvBytes/w.rowBytes/8*8)
-	switch single := x.rows == 1; {
-	case single && !w.quantised:
+	switch few := x.rows <= fewRows; {
+	case few && !w.quantised:
 		p.read(x)
 		pr.step, pr.run = several, (*pass).dots
-	case single && w.gemv != nil:
-		p.quantiseRow(x)
+	case few && w.gemv != nil:
+		p.quantiseRows(x)
 		pr.step, pr.run = several, (*pass).gemv
 	case w.quantised:
 		p.quantiseTiles(x, sums)
@@ -72,15 +77,19 @@ func (p *pass) plan(x *tensor, w *weight, sums bool) product {
 	return pr
 }
 
-// gemv is weight rows [from, to) times one activation row.
+// gemv is weight rows [from, to) times each of a few activation rows: the
+// first fetches the weights from memory for all.
 func (p *pass) gemv(x *tensor, pr *product, from, to int, _ *scratch) {
-	a, w := x.digits.row, pr.w
-	sum := &a.sum[0]
-	if w.format.Group == 16 {
-		sum = &a.sum16[0]
+	w := pr.w
+	for r := range x.rows {
+		a := &x.digits.rows[r]
+		sum := &a.sum[0]
+		if w.format.Group == 16 {
+			sum = &a.sum16[0]
+		}
+		w.gemv(&w.Data[from*w.rowBytes], to-from, w.rowBytes, w.blocks,
+			&a.digits[0], &a.digits[w.cols], &a.scale[0], sum, &pr.y.row(r)[from])
 	}
-	w.gemv(&w.Data[from*w.rowBytes], to-from, w.rowBytes, w.blocks,
-		&a.digits[0], &a.digits[w.cols], &a.scale[0], sum, &pr.y.data[from])
 }
 
 // dots is the same for float weights.
@@ -94,7 +103,9 @@ func (p *pass) dots(x *tensor, pr *product, from, to int, s *scratch) {
 		} else {
 			w.floats(i, row)
 		}
-		pr.y.data[i] = p.set.Dot(&x.data[0], at, w.cols)
+		for r := range x.rows {
+			pr.y.row(r)[i] = p.set.Dot(&x.row(r)[0], at, w.cols)
+		}
 	}
 }
 

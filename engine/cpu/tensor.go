@@ -23,8 +23,8 @@ type tensor struct {
 
 // digits are a tensor's quantised rows in the layouts that have been asked for.
 type digits struct {
-	row   *activations // one row as it lies
-	tiles *tiles       // the last one filled up with zeros
+	rows  []activations // a few rows, each as it lies
+	tiles *tiles        // the last one filled up with zeros
 }
 
 func (t *tensor) Dims() (rows, width int) { return t.rows, t.width }
@@ -72,19 +72,23 @@ type activations struct {
 	scale, sum, sum16 []float32
 }
 
-// quantiseRow quantises the only row of t, once.
-func (p *pass) quantiseRow(t *tensor) {
-	if t.digits.row != nil {
+// quantiseRows quantises the few rows of t, once.
+func (p *pass) quantiseRows(t *tensor) {
+	if t.digits.rows != nil {
 		return
 	}
 	p.read(t)
 	k := t.width
-	buffer := p.alloc(k/2 + k/32*2 + k/16) // two bytes an element for the digits
-	a := &activations{digits: bytesOf(buffer[:k/2])}
-	buffer = buffer[k/2:]
-	a.scale, a.sum, a.sum16 = buffer[:k/32], buffer[k/32:k/16], buffer[k/16:]
-	p.set.Quantize(&t.data[0], k/32, &a.digits[0], &a.digits[k], &a.scale[0], &a.sum[0], &a.sum16[0])
-	t.digits.row = a
+	size := k/2 + k/32*2 + k/16 // two bytes an element for the digits
+	buffer := p.alloc(t.rows * size)
+	t.digits.rows = make([]activations, t.rows)
+	for r := range t.rows {
+		a := &t.digits.rows[r]
+		a.digits = bytesOf(buffer[:k/2])
+		a.scale, a.sum, a.sum16 = buffer[k/2:][:k/32], buffer[k/2+k/32:][:k/32], buffer[k/2+k/16:][:k/16]
+		p.set.Quantize(&t.row(r)[0], k/32, &a.digits[0], &a.digits[k], &a.scale[0], &a.sum[0], &a.sum16[0])
+		buffer = buffer[size:]
+	}
 }
 
 // tiles are quantised rows, MR side by side.
