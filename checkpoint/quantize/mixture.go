@@ -27,11 +27,9 @@ type Mixture struct {
 type kind int
 
 const (
-	other kind = iota
-	embedding
-	output // the output layer, and an embedding that serves as one
+	other  kind = iota
+	output      // the output layer, and an embedding that serves as one
 	value
-	attentionOut
 	down
 )
 
@@ -39,18 +37,14 @@ const (
 type upgrade struct {
 	to    checkpoint.Type
 	where func(layer, layers int) bool
-	rest  checkpoint.Type // of the other layers; 0 (F32) is the mixture's main format
 }
-
-func everywhere(int, int) bool { return true }
 
 // ends are the first and the last eighth of the layers and every third between.
 func ends(layer, layers int) bool {
 	return layer < layers/8 || layer >= 7*layers/8 || (layer-layers/8)%3 == 2
 }
 
-func firstEighth(layer, layers int) bool    { return layer < layers/8 }
-func firstSixteenth(layer, layers int) bool { return layer < layers/16 }
+func firstEighth(layer, layers int) bool { return layer < layers/8 }
 
 func first(n int) func(int, int) bool {
 	return func(layer, _ int) bool { return layer < n }
@@ -65,14 +59,14 @@ var mixtures = []Mixture{
 	{"Q8_0", "8.5 bits a weight, hardly distinguishable", 7, checkpoint.Q8_0, nil},
 	{"Q6_K", "6.6 bits", 18, checkpoint.Q6_K, nil},
 	{"Q5_K_M", "5.5 bits, the tensors that matter most 6.6", 17, checkpoint.Q5_K, map[kind]upgrade{
-		value: {checkpoint.Q6_K, ends, 0}, down: {checkpoint.Q6_K, ends, 0}}},
+		value: {checkpoint.Q6_K, ends}, down: {checkpoint.Q6_K, ends}}},
 	{"Q5_K_S", "5.5 bits", 16, checkpoint.Q5_K, nil},
 	{"Q5_1", "6 bits, the older way", 9, checkpoint.Q5_1, nil},
 	{"Q5_0", "5.5 bits, the older way", 8, checkpoint.Q5_0, nil},
 	{"Q4_K_M", "4.5 bits, the tensors that matter most 6.6", 15, checkpoint.Q4_K, map[kind]upgrade{
-		value: {checkpoint.Q6_K, ends, 0}, down: {checkpoint.Q6_K, ends, 0}}},
+		value: {checkpoint.Q6_K, ends}, down: {checkpoint.Q6_K, ends}}},
 	{"Q4_K_S", "4.5 bits, the first layers better", 14, checkpoint.Q4_K, map[kind]upgrade{
-		value: {checkpoint.Q5_K, first(4), 0}, down: {checkpoint.Q5_K, firstEighth, 0}}},
+		value: {checkpoint.Q5_K, first(4)}, down: {checkpoint.Q5_K, firstEighth}}},
 	{"Q4_1", "5 bits, the older way", 3, checkpoint.Q4_1, nil},
 	{"Q4_0", "4.5 bits, the older way", 2, checkpoint.Q4_0, nil},
 }
@@ -151,26 +145,18 @@ func (m Mixture) wish(k kind, layer, layers, cols int, guided bool) checkpoint.T
 			return checkpoint.Q5_1
 		}
 	}
-	up, ok := m.better[k]
-	switch {
-	case !ok:
-		return m.Main
-	case up.where(layer, layers):
+	if up, ok := m.better[k]; ok && up.where(layer, layers) {
 		return up.to
 	}
-	return cmp.Or(up.rest, m.Main)
+	return m.Main
 }
 
 func kindOf(name string, tied bool) kind {
 	switch {
 	case name == "lm_head.weight" || name == "embed_tokens.weight" && tied:
 		return output
-	case name == "embed_tokens.weight":
-		return embedding
 	case strings.HasSuffix(name, "self_attn.v_proj.weight"):
 		return value
-	case strings.HasSuffix(name, "self_attn.o_proj.weight"):
-		return attentionOut
 	case strings.HasSuffix(name, "mlp.down_proj.weight"):
 		return down
 	}
