@@ -23,21 +23,20 @@ func writeTable(t *testing.T, extra map[string]any) string {
 func TestSpeculation(t *testing.T) {
 	const want = "bcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcd"
 	for _, test := range []struct {
-		name  string
-		opts  []Option
-		least int // tokens that have to be guessed right
-		most  int
+		name   string
+		opts   []Option
+		drafts bool
 	}{
-		{"off", []Option{WithSpeculation(NoSpeculation)}, 0, 0},
-		{"unless told", nil, 15, 54},
-		{"n-grams", []Option{WithSpeculation(NGrams)}, 15, 54},
-		{"a second model", []Option{WithDraft(writeTable(t, nil))}, 40, 54},
+		{"off", []Option{WithSpeculation(NoSpeculation)}, false},
+		{"unless told", nil, true},
+		{"n-grams", []Option{WithSpeculation(NGrams)}, true},
+		{"a second model", []Option{WithDraft(writeTable(t, nil))}, true},
 	} {
 		m := openTable(t, nil, test.opts...)
 		s := m.NewSession()
 		text, end := read(t, s.Generate(t.Context(), m.Encode("a"), greedy(55)))
-		if text != want || end.Accepted < test.least || end.Accepted > test.most || end.Drafted < end.Accepted {
-			t.Errorf("%s: %q with %d of %d guesses right, want %d to %d", test.name, text, end.Accepted, end.Drafted, test.least, test.most)
+		if text != want || (end.Drafted > 0) != test.drafts || end.Drafted < end.Accepted {
+			t.Errorf("%s: %q with %d of %d guesses right, want some to be made: %v", test.name, text, end.Accepted, end.Drafted, test.drafts)
 		}
 		// The session goes on from there: the cache holds all but the last token.
 		if text, end := read(t, s.Generate(t.Context(), m.Encode("a"+want), greedy(4))); text != "efgh" || end.CachedTokens != 56 {

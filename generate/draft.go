@@ -2,7 +2,9 @@ package generate
 
 import (
 	"context"
+	"math"
 	"slices"
+	"time"
 )
 
 // Drafter guesses how a text goes on. What it guesses changes how soon an
@@ -17,10 +19,12 @@ type Drafter interface {
 	// Restart says that the text is another one: a prompt, or what a context
 	// shift left of prompt and answer.
 	Restart(text []int32)
-	// Draft returns at most n tokens that may follow the text, none if it would
-	// not pay. The text is the one of the call before, or of Restart, and what
-	// was chosen since. It and the draft may be read until the next call.
-	Draft(ctx context.Context, text []int32, n int) ([]int32, error)
+	// Draft returns tokens that may follow the text, none if that would not
+	// pay. A pass over n of them is expected to take price[n] seconds, and
+	// there must be fewer of them than prices. The text is the one of the call
+	// before, or of Restart, and what was chosen since. It, the prices and the
+	// draft may be read until the next call.
+	Draft(ctx context.Context, text []int32, price []float64) ([]int32, error)
 	// Close returns the memory.
 	Close()
 }
@@ -30,25 +34,69 @@ type Drafter interface {
 // after the other.
 const maxDraft = 7
 
-// What a pass over a draft costs beside a pass over one token, whose time is 1.
-// Measured with Gemma 3 270M: see docs/speculation.md.
-const (
-	draftStart = 0.1 // several rows instead of one
-	draftToken = 0.2 // each row more
-)
-
 // worth is how many tokens of a draft pay: likely are the probabilities that
 // the first so many are all right. It looks for the most tokens in a time, and
 // for at least a few per cent more than without a draft.
-func worth(likely []float64) int {
-	n, best, tokens := 0, 1.05, 1.0
+func worth(likely, price []float64) int {
+	n, best, tokens := 0, 1.05/price[0], 1.0
 	for i, p := range likely {
 		tokens += p
-		if rate := tokens / (1 + draftStart + float64(i+1)*draftToken); rate > best {
+		if rate := tokens / price[i+1]; rate > best {
 			n, best = i+1, rate
 		}
 	}
 	return n
+}
+
+// prices is what passes cost, as this generation has measured it: that depends
+// on the processor, the weights' format, and how much the cache holds. Since it
+// only decides what is drafted, no answer depends on it.
+type prices struct {
+	one  float64           // seconds of a pass without a draft, 0 before the first
+	more [maxDraft]float64 // what each token adds to a pass over 1, 2, … of them, in passes without
+	list [maxDraft + 1]float64
+}
+
+const (
+	moreAtFirst = 0.25
+	maxMore     = 2
+)
+
+func newPrices() (p prices) {
+	for i := range p.more {
+		p.more[i] = moreAtFirst
+	}
+	return p
+}
+
+// observe takes in a pass over a number of drafted tokens. Passes over other
+// numbers are learned from too, the nearer the more. What was learned fades while
+// nothing is drafted, so that one slow pass does not forbid drafts for ever.
+func (p *prices) observe(drafted int, took time.Duration) {
+	t := took.Seconds()
+	switch {
+	case drafted > 0 && p.one > 0:
+		x := min((max(t, p.one)/p.one-1)/float64(drafted), maxMore)
+		for i := range p.more {
+			p.more[i] += (x - p.more[i]) / (4 * (1 + math.Abs(float64(i+1-drafted))))
+		}
+	case drafted == 0 && p.one == 0:
+		p.one = t
+	case drafted == 0:
+		p.one += (min(t, 2*p.one) - p.one) / 8
+		for i := range p.more {
+			p.more[i] += (moreAtFirst - p.more[i]) / 256
+		}
+	}
+}
+
+// upTo are the prices of drafts of at most n tokens.
+func (p *prices) upTo(n int) []float64 {
+	p.list[0] = p.one
+	for i := range n {
+		p.list[i+1] = p.one * (1 + float64(i+1)*p.more[i])
+	}
+	return p.list[:n+1]
 }
 
 // Drafters asks each in turn and takes the first draft there is.
@@ -62,9 +110,9 @@ func (ds drafters) Restart(text []int32) {
 	}
 }
 
-func (ds drafters) Draft(ctx context.Context, text []int32, n int) ([]int32, error) {
+func (ds drafters) Draft(ctx context.Context, text []int32, price []float64) ([]int32, error) {
 	for _, d := range ds {
-		if draft, err := d.Draft(ctx, text, n); err != nil || len(draft) > 0 {
+		if draft, err := d.Draft(ctx, text, price); err != nil || len(draft) > 0 {
 			return draft, err
 		}
 	}
@@ -84,13 +132,15 @@ type speculation struct {
 	// not come to; row is where the logits lie that follow what it has.
 	pending []int32
 	row     int
+	prices  prices
 }
 
-// draft asks for a continuation where one fits: what it may be long is bounded
-// by the context and by the tokens that are still wanted, of which each pass
-// gives one without a draft.
+// draft asks for a continuation, no longer than the context has room for and
+// than tokens are wanted: each pass gives one without a draft. None is drafted
+// before the price of a pass is known, nor while more than one token waits, as
+// they do when there was no way back.
 func (g *generation) draft(ctx context.Context) ([]int32, error) {
-	if g.spec.drafter == nil || len(g.ids)-g.cache.Len() != 1 {
+	if g.spec.drafter == nil || g.spec.prices.one == 0 || len(g.ids)-g.cache.Len() != 1 {
 		return nil, nil
 	}
 	n := min(maxDraft, g.context-len(g.ids))
@@ -100,7 +150,7 @@ func (g *generation) draft(ctx context.Context) ([]int32, error) {
 	if n <= 0 {
 		return nil, nil
 	}
-	draft, err := g.spec.drafter.Draft(ctx, g.ids, n)
+	draft, err := g.spec.drafter.Draft(ctx, g.ids, g.spec.prices.upTo(n))
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"lapidary/engine"
 	"lapidary/gemma"
@@ -12,9 +13,9 @@ import (
 // ModelDrafter is a [Drafter] that asks a smaller model for its most likely
 // tokens. That model has to know the same tokens by the same ids.
 //
-// A draft ends where the model is not sure any more, is longer after one that
-// was right throughout and shorter after another; while nothing is right, the
-// drafter sleeps for longer and longer. (Leviathan et al. 2023,
+// A draft ends where the model is not sure enough any more for what passes cost,
+// is longer after one that was right throughout and shorter after another; while
+// nothing is right, the drafter sleeps for longer and longer. (Leviathan et al. 2023,
 // arXiv:2211.17192, with the guess always the likeliest token.)
 type ModelDrafter struct {
 	model  Model
@@ -26,17 +27,17 @@ type ModelDrafter struct {
 
 	from  int // the length of the text that the draft follows, 0 before the first
 	draft []int32
-	limit int // of the next draft's length
-	wrong int // passes in a row that were in vain
+	limit int     // of the next draft's length
+	wrong int     // passes in a row that were in vain
+	pass  float64 // seconds of one, 0 before the first
+
+	likely []float64
 
 	step   [1]gemma.Step
 	logits gemma.Logits
 }
 
 const (
-	// sure is how likely a draft has to be right as a whole, by the drafting
-	// model's own measure.
-	sure = 0.4
 	// patience is how many passes may be in vain before it sleeps.
 	patience = 2
 	maxSleep = 64 // tokens
@@ -69,35 +70,43 @@ func (d *ModelDrafter) match(text []int32) {
 }
 
 // Draft asks the model.
-func (d *ModelDrafter) Draft(ctx context.Context, text []int32, n int) ([]int32, error) {
+func (d *ModelDrafter) Draft(ctx context.Context, text []int32, price []float64) ([]int32, error) {
 	d.learn(text)
 	d.match(text)
-	n = min(n, d.limit, d.config.Context-len(text))
-	if d.lost || n <= 0 || d.asleep(len(text)) {
+	n := min(len(price)-1, d.limit, d.config.Context-len(text))
+	if d.lost || n <= 0 || d.asleep(len(text)) || !d.pays(1, 0, n, price) {
 		return nil, nil
 	}
 	if err := d.follow(ctx, text); err != nil || d.lost {
 		return nil, err
 	}
+	d.likely = d.likely[:0]
 	for p := 1.0; ; {
 		row := d.logits.Row(0)
 		b := best(row)
 		if !finite(b.logit) {
 			return nil, fmt.Errorf("the drafting model: %w", ErrLogits)
 		}
-		if p /= sumExp(row, b.logit, 1); p < sure {
-			if len(d.draft) == 0 {
-				d.wrong++
-			}
-			return d.draft, nil
-		}
-		if d.draft = append(d.draft, b.id); len(d.draft) == n {
-			return d.draft, nil
+		p /= sumExp(row, b.logit, 1)
+		d.draft, d.likely = append(d.draft, b.id), append(d.likely, p)
+		if k := len(d.draft); k == n || !d.pays(p, k, k+1, price) {
+			break
 		}
 		if err := d.evaluate(ctx, d.draft[len(d.draft)-1:]); err != nil {
 			return nil, err
 		}
 	}
+	if d.draft = d.draft[:worth(d.likely, price)]; len(d.draft) == 0 {
+		d.wrong++
+	}
+	return d.draft, nil
+}
+
+// pays: a token that is likely to be right with p saves a pass of the other
+// model, and costs one of this and a row of the other. It is asked about the
+// tokens of a draft between two places.
+func (d *ModelDrafter) pays(p float64, from, to int, price []float64) bool {
+	return p*price[0] > d.pass+(price[to]-price[from])/float64(to-from)
 }
 
 // learn compares the draft before with what the text became.
@@ -160,11 +169,23 @@ func (d *ModelDrafter) evaluate(ctx context.Context, ids []int32) error {
 		}
 		n := min(len(ids), gemma.MaxRows)
 		d.step[0] = gemma.Step{Cache: d.cache, Tokens: ids[:n], Logits: gemma.LastRow}
+		began := now()
 		if err := d.model.Forward(ctx, d.step[:], &d.logits); err != nil {
 			return fmt.Errorf("the drafting model: %w", err)
+		}
+		if n == 1 {
+			d.measure(now().Sub(began))
 		}
 		d.held = append(d.held, ids[:n]...)
 		ids = ids[n:]
 	}
 	return nil
+}
+
+func (d *ModelDrafter) measure(pass time.Duration) {
+	if t := pass.Seconds(); d.pass == 0 {
+		d.pass = t
+	} else {
+		d.pass += (min(t, 2*d.pass) - d.pass) / 8
+	}
 }

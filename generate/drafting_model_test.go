@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"lapidary/gemma"
 )
@@ -31,7 +32,7 @@ func TestModelDrafter(t *testing.T) {
 	}
 	draft := func(n int) []int32 {
 		t.Helper()
-		got, err := d.Draft(t.Context(), text, n)
+		got, err := d.Draft(t.Context(), text, cheap[:n+1])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +77,7 @@ func TestModelDrafterSleeps(t *testing.T) {
 	d.Restart(text)
 	drafts := 0
 	for range 400 {
-		draft, err := d.Draft(t.Context(), text, maxDraft)
+		draft, err := d.Draft(t.Context(), text, cheap)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -94,7 +95,7 @@ func TestModelDrafterSleeps(t *testing.T) {
 	}
 	woken := 0
 	for range 50 {
-		draft, err := d.Draft(t.Context(), text, maxDraft)
+		draft, err := d.Draft(t.Context(), text, cheap)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -125,7 +126,7 @@ func TestModelDrafterLimits(t *testing.T) {
 		{"another text", ids("a", "a"), 4},
 	} {
 		d.Restart(test.text)
-		if got, err := d.Draft(t.Context(), test.text, maxDraft); err != nil || len(got) != test.want {
+		if got, err := d.Draft(t.Context(), test.text, cheap); err != nil || len(got) != test.want {
 			t.Errorf("%s: draft %d, %v; want %d tokens", test.name, got, err, test.want)
 		}
 	}
@@ -139,13 +140,35 @@ func TestModelDrafterIsUnsure(t *testing.T) {
 	d, text := NewModelDrafter(m), ids("a")
 	d.Restart(text)
 	for range 100 {
-		if draft, err := d.Draft(t.Context(), text, maxDraft); err != nil || len(draft) > 0 {
+		if draft, err := d.Draft(t.Context(), text, cheap); err != nil || len(draft) > 0 {
 			t.Fatalf("draft %d, %v", draft, err)
 		}
 		text = append(text, text[0])
 	}
-	if m.passes > 10 {
+	if m.passes > 12 {
 		t.Errorf("the drafting model ran %d times for 100 tokens", m.passes)
+	}
+}
+
+// TestModelDrafterIsSlow: a model that takes longer than the one it drafts for
+// is asked until that is known.
+func TestModelDrafterIsSlow(t *testing.T) {
+	m, at := certain(newScripted(t)), time.Now()
+	now = func() time.Time {
+		at = at.Add(2 * time.Second)
+		return at
+	}
+	defer func() { now = time.Now }()
+	d, text := NewModelDrafter(m), ids("a", "b")
+	d.Restart(text)
+	for range 20 {
+		if _, err := d.Draft(t.Context(), text, cheap); err != nil {
+			t.Fatal(err)
+		}
+		text = append(text, m.favourite(text))
+	}
+	if m.passes > 3 {
+		t.Errorf("the drafting model ran %d times", m.passes)
 	}
 }
 
@@ -158,7 +181,7 @@ func TestModelDrafterIsBroken(t *testing.T) {
 	}
 	d := NewModelDrafter(m)
 	d.Restart(ids("a"))
-	if _, err := d.Draft(t.Context(), ids("a"), 1); !errors.Is(err, ErrLogits) || !strings.HasPrefix(err.Error(), "the drafting model: ") {
+	if _, err := d.Draft(t.Context(), ids("a"), cheap); !errors.Is(err, ErrLogits) || !strings.HasPrefix(err.Error(), "the drafting model: ") {
 		t.Errorf("error %v, want one that says whose logits are wrong", err)
 	}
 }

@@ -128,13 +128,16 @@ type generation struct {
 	result  Result
 }
 
+// now is the clock that prices are measured with, another one in tests.
+var now = time.Now
+
 func newGeneration(m Model, v Vocabulary, cache engine.Cache, prompt []int32, p Params) (*generation, error) {
 	c := m.Config()
 	s, err := NewSampler(p, c.Vocab, prompt)
 	if err != nil {
 		return nil, err
 	}
-	g := &generation{model: m, vocabulary: v, cache: cache, params: p, context: c.Context, vocab: c.Vocab,
+	g := &generation{model: m, vocabulary: v, cache: cache, params: p, context: c.Context, vocab: c.Vocab, spec: speculation{prices: newPrices()},
 		sampler: s, text: newText(p.Stop), ends: append(slices.Clone(v.EOS()), p.StopTokens...)}
 	if p.LogProbs != 0 {
 		g.probs = &logProbs{n: p.LogProbs}
@@ -303,14 +306,19 @@ func (g *generation) extend(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(draft) == 0 {
-		return g.evaluate(ctx, g.ids[g.cache.Len():], gemma.LastRow)
+	want, waiting := gemma.LastRow, g.ids[g.cache.Len():]
+	if len(draft) > 0 {
+		want = gemma.AllRows
 	}
-	g.rows = append(append(g.rows[:0], g.ids[g.cache.Len():]...), draft...)
-	if err := g.evaluate(ctx, g.rows, gemma.AllRows); err != nil {
+	g.rows = append(append(g.rows[:0], waiting...), draft...)
+	began := now()
+	if err := g.evaluate(ctx, g.rows, want); err != nil {
 		return err
 	}
-	g.spec.pending = g.rows[1:]
+	if len(waiting) == 1 {
+		g.spec.prices.observe(len(draft), now().Sub(began))
+	}
+	g.spec.pending = g.rows[len(waiting):]
 	g.result.Drafted += len(draft)
 	return nil
 }

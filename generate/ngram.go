@@ -73,7 +73,7 @@ func (d *NGrams) Restart(text []int32) {
 }
 
 // Draft takes in what is new and returns the tokens that pay.
-func (d *NGrams) Draft(_ context.Context, text []int32, n int) ([]int32, error) {
+func (d *NGrams) Draft(_ context.Context, text []int32, price []float64) ([]int32, error) {
 	for d.known < len(text) {
 		d.take(text[:d.known+1])
 	}
@@ -82,11 +82,11 @@ func (d *NGrams) Draft(_ context.Context, text []int32, n int) ([]int32, error) 
 		return nil, nil
 	}
 	p := 1.0
-	for i := range n {
+	for i := range len(price) - 1 {
 		p *= d.right[runClass(d.run+i)]
 		d.likely = append(d.likely, p)
 	}
-	for i := range worth(d.likely) {
+	for i := range worth(d.likely, price) {
 		// What repeats itself may still be going on: then the draft does too.
 		if at := d.from + i; at < len(text) {
 			d.draft = append(d.draft, text[at])

@@ -8,6 +8,9 @@ import (
 	"pgregory.net/rapid"
 )
 
+// cheap are prices at which much pays.
+var cheap = []float64{1, 1.3, 1.5, 1.7, 1.9, 2.1, 2.3, 2.5}
+
 // draftOver gives a drafter a text token by token and returns its last draft.
 func draftOver(t *testing.T, d Drafter, text []int32, from int) []int32 {
 	t.Helper()
@@ -15,7 +18,7 @@ func draftOver(t *testing.T, d Drafter, text []int32, from int) []int32 {
 	var draft []int32
 	for n := from; n <= len(text); n++ {
 		var err error
-		if draft, err = d.Draft(t.Context(), text[:n], maxDraft); err != nil {
+		if draft, err = d.Draft(t.Context(), text[:n], cheap); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -80,7 +83,7 @@ func TestNGramsFind(t *testing.T) {
 		d := NewNGrams()
 		d.Restart(text[:from])
 		for n := max(1, from); n <= len(text); n++ {
-			draft, err := d.Draft(t.Context(), text[:n], maxDraft)
+			draft, err := d.Draft(t.Context(), text[:n], cheap)
 			if err != nil || len(draft) > maxDraft {
 				rt.Fatalf("%d, %v", draft, err)
 			}
@@ -125,7 +128,7 @@ func TestWorth(t *testing.T) {
 		{[]float64{1, 1, 1, 1, 1, 1, 1}, 7},
 		{[]float64{0.3, 0.3, 0.3, 0.3, 0.3}, 5}, // the first alone would not pay
 	} {
-		if got := worth(test.likely); got != test.want {
+		if got := worth(test.likely, cheap); got != test.want {
 			t.Errorf("of %v %d tokens are drafted, want %d", test.likely, got, test.want)
 		}
 	}
@@ -153,7 +156,7 @@ func BenchmarkNGrams(b *testing.B) {
 			for b.Loop() {
 				d.Restart(text[:1])
 				for n := range len(text) {
-					if _, err := d.Draft(b.Context(), text[:n+1], maxDraft); err != nil {
+					if _, err := d.Draft(b.Context(), text[:n+1], cheap); err != nil {
 						b.Fatal(err)
 					}
 				}

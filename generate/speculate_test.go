@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -25,7 +26,8 @@ type oracle struct {
 
 func (o *oracle) Restart([]int32) { o.restarts++ }
 func (o *oracle) Close()          {}
-func (o *oracle) Draft(_ context.Context, text []int32, n int) ([]int32, error) {
+func (o *oracle) Draft(_ context.Context, text []int32, price []float64) ([]int32, error) {
+	n := len(price) - 1
 	o.asked = append(o.asked, n)
 	if len(text) >= len(o.text) {
 		return nil, o.err
@@ -44,7 +46,8 @@ type wild struct{ random *rand.Rand }
 
 func (w wild) Restart([]int32) {}
 func (w wild) Close()          {}
-func (w wild) Draft(_ context.Context, text []int32, n int) ([]int32, error) {
+func (w wild) Draft(_ context.Context, text []int32, price []float64) ([]int32, error) {
+	n := len(price) - 1
 	draft := make([]int32, w.random.IntN(2*n+2))
 	for i := range draft {
 		switch w.random.IntN(12) {
@@ -114,6 +117,14 @@ func TestSpeculationChangesNothing(t *testing.T) {
 		m.back = rapid.SampledFrom([]int{-1, maxDraft, 2, 0}).Draw(rt, "back")
 		tr := drawTrial(rt, m)
 		want := m.run(t, tr, nil)
+		// What passes seem to cost decides what is drafted.
+		clock := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "clock"), 1))
+		at := time.Now()
+		now = func() time.Time {
+			at = at.Add(time.Duration(clock.IntN(1000)))
+			return at
+		}
+		defer func() { now = time.Now }()
 		for name, drafter := range drafts(m, append(slices.Clone(tr.prompt), want.ids()...)) {
 			d := drafter()
 			got := m.run(t, tr, d)
@@ -165,15 +176,15 @@ func TestDraftsInTheMiddle(t *testing.T) {
 		leave    int
 		text     string
 		accepted int
-		passes   int // after the prompt's
+		passes   int // after the prompt's; the first tells the price
 	}{
-		{"max tokens", func(p *Params) { p.MaxTokens = 6 }, 0, "bcdeab", 4, 1},
-		{"one token more than a draft", func(p *Params) { p.MaxTokens = 10 }, 0, "bcdeabcdea", 7, 2},
-		{"a stop string", func(p *Params) { p.Stop = []string{"ea"} }, 0, "bcd", 4, 1},
-		{"a stop token", func(p *Params) { p.StopTokens = ids("d") }, 0, "bc", 2, 1},
-		{"leaving", func(p *Params) {}, 4, "bcde", 3, 1},
-		{"leaving at the end of a draft", func(p *Params) {}, 8, "bcdeabcd", 7, 1},
-		{"leaving after a draft", func(p *Params) {}, 9, "bcdeabcde", 7, 1},
+		{"max tokens", func(p *Params) { p.MaxTokens = 6 }, 0, "bcdeab", 3, 2},
+		{"one token more than a draft", func(p *Params) { p.MaxTokens = 11 }, 0, "bcdeabcdeab", 7, 3},
+		{"a stop string", func(p *Params) { p.Stop = []string{"ea"} }, 0, "bcd", 3, 2},
+		{"a stop token", func(p *Params) { p.StopTokens = ids("d") }, 0, "bc", 1, 2},
+		{"leaving", func(p *Params) {}, 4, "bcde", 2, 2},
+		{"leaving at the end of a draft", func(p *Params) {}, 9, "bcdeabcde", 7, 2},
+		{"leaving after a draft", func(p *Params) {}, 10, "bcdeabcdea", 7, 2},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -209,7 +220,7 @@ func TestDraftIsNeverLongerThanWanted(t *testing.T) {
 	f, o := counting(t), &oracle{}
 	for range Speculate(t.Context(), f, f.tok, f.NewCache(), ids("a"), greedy(10), o) {
 	}
-	if want := []int{7, 7, 6, 5, 4, 3, 2, 1}; !slices.Equal(o.asked, want) || o.restarts != 1 {
+	if want := []int{7, 6, 5, 4, 3, 2, 1}; !slices.Equal(o.asked, want) || o.restarts != 1 {
 		t.Errorf("drafts of %d were asked for after %d restarts, want %d after one", o.asked, o.restarts, want)
 	}
 }
@@ -218,12 +229,12 @@ func TestDrafterFails(t *testing.T) {
 	f, broken := counting(t), errors.New("broken")
 	cache, n := f.NewCache(), 0
 	for _, err := range Speculate(t.Context(), f, f.tok, cache, ids("a"), greedy(9), &oracle{err: broken}) {
-		if n++; n == 2 && !errors.Is(err, broken) {
-			t.Errorf("the second step gives %v, want the drafter's error", err)
+		if n++; n == 3 && !errors.Is(err, broken) {
+			t.Errorf("the third step gives %v, want the drafter's error", err)
 		}
 	}
-	if n != 2 || cache.Len() != 1 {
-		t.Errorf("%d steps and %d positions, want 2 and 1", n, cache.Len())
+	if n != 3 || cache.Len() != 2 {
+		t.Errorf("%d steps and %d positions, want 3 and 2", n, cache.Len())
 	}
 }
 
@@ -242,11 +253,11 @@ func TestCancelInsideADraft(t *testing.T) {
 			if n++; n == 3 && when == "between tokens" {
 				cancel()
 			}
-			if n == 9 { // a draft is used up, the next pass is over another
+			if n == 10 { // a draft is used up, the next pass is over another
 				m.before = cancel
 			}
 		}
-		if want := map[string]int{"between tokens": 3, "in the pass over it": 9}[when]; n != want || !errors.Is(last, context.Canceled) || cache.Len() != 2+n-1 {
+		if want := map[string]int{"between tokens": 3, "in the pass over it": 10}[when]; n != want || !errors.Is(last, context.Canceled) || cache.Len() != 2+n-1 {
 			t.Errorf("%s: %d tokens, %v and %d positions; want %d, the context's error and %d", when, n, last, cache.Len(), want, 2+want-1)
 		}
 	}
@@ -263,8 +274,8 @@ func TestNoWayBack(t *testing.T) {
 	o := &oracle{text: append(slices.Clone(tr.prompt), want.ids()...), wrong: 6}
 	got := m.run(t, tr, o)
 	same(t, "no way back", got, want, false)
-	if len(o.asked) != 1 || got.result.Accepted != 3 {
-		t.Errorf("%d drafts were asked for and %d tokens accepted, want one draft whose 4th token is wrong", len(o.asked), got.result.Accepted)
+	if len(o.asked) != 1 || got.result.Accepted != 2 {
+		t.Errorf("%d drafts were asked for and %d tokens accepted, want one draft whose 3rd token is wrong", len(o.asked), got.result.Accepted)
 	}
 }
 
@@ -279,8 +290,8 @@ func TestDraftAtTheEdge(t *testing.T) {
 	m.passes = 0
 	o := &oracle{text: append(slices.Clone(tr.prompt), want.ids()...)}
 	same(t, "a full context", m.run(t, tr, o), want, true)
-	if !want.result.ContextFull || m.passes != 2 || !slices.Equal(o.asked, []int{7}) {
-		t.Errorf("drafts of %d were asked for in %d passes until the context was full (%v), want one of 7 and it in 2", o.asked, m.passes, want.result.ContextFull)
+	if !want.result.ContextFull || m.passes != 3 || !slices.Equal(o.asked, []int{6}) {
+		t.Errorf("drafts of %d were asked for in %d passes until the context was full (%v), want one of 6, in 3", o.asked, m.passes, want.result.ContextFull)
 	}
 	tr.params.ContextShift, tr.params.MaxTokens = true, 18
 	want, o = m.run(t, tr, nil), &oracle{}
@@ -288,4 +299,35 @@ func TestDraftAtTheEdge(t *testing.T) {
 	if want.result.Dropped != 10 || o.restarts != 3 {
 		t.Errorf("%d tokens were dropped and the drafter began %d texts, want 10 and 3", want.result.Dropped, o.restarts)
 	}
+}
+
+func TestPrices(t *testing.T) {
+	p := newPrices()
+	passes := func(drafted int, took time.Duration, n int) {
+		for range n {
+			p.observe(drafted, took)
+		}
+	}
+	check := func(when string, drafted int, from, to float64) {
+		t.Helper()
+		if got := p.upTo(maxDraft)[drafted] / p.one; got < from || got > to {
+			t.Errorf("%s: a pass over %d drafted tokens costs %.2f, want %v to %v", when, drafted, got, from, to)
+		}
+	}
+	p.observe(3, time.Second) // says nothing before a pass without a draft
+	passes(0, 10*time.Millisecond, 1)
+	check("at first", 4, 2, 2)
+	passes(7, 17*time.Millisecond, 20)
+	check("after many", 7, 1.6, 1.8)
+	check("after many of another length", 5, 1.4, 1.8)
+	passes(7, time.Minute, 1)
+	check("after a slow one", 7, 1.7, 9)
+	passes(0, 10*time.Millisecond, 2000)
+	check("long after", 7, 2.7, 2.8)
+	passes(0, time.Minute, 1)
+	if p.one > 0.012 {
+		t.Errorf("one slow pass makes a pass cost %v s", p.one)
+	}
+	passes(1, time.Millisecond, 50) // faster than a pass without
+	check("free", 1, 1, 1.01)
 }
