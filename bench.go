@@ -14,7 +14,7 @@ import (
 // Bench is a measurement of speed, with the meaning that llama-bench gives it.
 type Bench struct {
 	Prompt      int // tokens of a prompt that are evaluated together
-	Generate    int // tokens that are evaluated one by one
+	Generate    int // tokens that are generated one by one, the likeliest each time
 	Depth       int // tokens that the cache holds before either, outside the time
 	Repetitions int
 	NoWarmup    bool // leave out the run before the first repetition
@@ -23,6 +23,10 @@ type Bench struct {
 // benchBatch is llama-bench's batch: it computes logits for the last token of
 // each.
 const benchBatch = 2048
+
+// benchWarmUp is how many tokens are generated before the first repetition:
+// enough for the engine to have made what it makes on the way.
+const benchWarmUp = 16
 
 // Bench evaluates random tokens and returns the time of each repetition.
 func (m *Model) Bench(ctx context.Context, b Bench) ([]time.Duration, error) {
@@ -71,7 +75,7 @@ func (r *benchRun) warmUp(b Bench) error {
 	if err := r.prompt(b.Prompt); err != nil {
 		return err
 	}
-	return r.generate(min(1, b.Generate))
+	return r.generate(min(benchWarmUp, b.Generate))
 }
 
 func (r *benchRun) measure(b Bench) (time.Duration, error) {
@@ -104,26 +108,29 @@ func (r *benchRun) prompt(n int) error {
 			ids[i] = r.token(at + i)
 		}
 		at += len(ids)
-		want := gemma.NoLogits
+		want := gemma.Step{Cache: r.cache, Tokens: ids}
 		if at == n || at%benchBatch == 0 {
-			want = gemma.LastRow
+			want.Logits = gemma.LastRow
 		}
-		if err := r.forward(ids, want); err != nil {
+		if err := r.forward(want); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// generate continues with the likeliest token each time.
 func (r *benchRun) generate(n int) error {
-	for i := range n {
-		if err := r.forward([]int32{r.token(i)}, gemma.LastRow); err != nil {
+	id := r.token(r.cache.Len())
+	for range n {
+		if err := r.forward(gemma.Step{Cache: r.cache, Tokens: []int32{id}, Logits: gemma.LastRow, Best: 1}); err != nil {
 			return err
 		}
+		id = r.logits.Likeliest(0)
 	}
 	return nil
 }
 
-func (r *benchRun) forward(ids []int32, want gemma.Want) error {
-	return r.core.Forward(r.ctx, []gemma.Step{{Cache: r.cache, Tokens: ids, Logits: want}}, &r.logits)
+func (r *benchRun) forward(s gemma.Step) error {
+	return r.core.Forward(r.ctx, []gemma.Step{s}, &r.logits)
 }

@@ -165,3 +165,18 @@ const (
 	GELU                       // 0.5·x·(1 + erf(x/√2))
 	SiLU                       // x·sigmoid(x)
 )
+
+// Ranker is what a pass can do that finds the greatest outputs of a linear
+// layer without computing all of them.
+type Ranker interface {
+	// Best finds, for each row of x, outputs of w among which are its n
+	// greatest, with the values that Linear gives. It returns nil where that is
+	// no easier than Linear.
+	Best(x Tensor, w Weight, n int) []Ranked
+}
+
+// Ranked are some outputs of a row, in ascending order of their places.
+type Ranked struct {
+	Outputs []int32
+	Values  []float32
+}

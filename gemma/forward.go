@@ -34,31 +34,9 @@ type Step struct {
 	Cache  engine.Cache
 	Tokens []int32
 	Logits Want
-}
-
-// Logits receives rows of unnormalised log-probabilities. Its storage is
-// reused by the next Forward that is given it.
-type Logits struct {
-	rows, vocab int
-	data        []float32
-}
-
-// Rows is the number of rows, in the order of the steps that asked for them.
-func (l *Logits) Rows() int { return l.rows }
-
-// Row is the logits [V] of row i.
-func (l *Logits) Row(i int) []float32 { return l.data[i*l.vocab : (i+1)*l.vocab] }
-
-// add appends room for n rows and returns it.
-func (l *Logits) add(n int) []float32 {
-	from := l.rows * l.vocab
-	l.rows += n
-	if need := l.rows * l.vocab; need > cap(l.data) {
-		l.data = append(l.data[:from], make([]float32, need-from)...)
-	} else {
-		l.data = l.data[:need]
-	}
-	return l.data[from:]
+	// Best, if not 0, is how many of a row's greatest logits are needed: where
+	// an engine finds them sooner than all, the others are −Inf.
+	Best int
 }
 
 // Forward runs the steps as one pass and puts the logits they want into out,
@@ -68,13 +46,20 @@ func (m *Model) Forward(ctx context.Context, steps []Step, out *Logits) error {
 }
 
 // collect empties out and returns what fills it.
-func (m *Model) collect(out *Logits) emitter {
+func (m *Model) collect(out *Logits) sink {
 	if out != nil {
-		out.rows, out.vocab = 0, m.config.Vocab
+		out.reset(m.config.Vocab)
 	}
-	return func(p engine.Pass, block engine.Tensor, rows int) error {
-		p.Read(block, out.add(rows))
-		return nil
+	return sink{
+		block: func(p engine.Pass, block engine.Tensor, rows int) error {
+			p.Read(block, out.add(rows))
+			return nil
+		},
+		ranked: func(rows []engine.Ranked) {
+			for _, r := range rows {
+				out.addRanked(r)
+			}
+		},
 	}
 }
 
@@ -84,7 +69,7 @@ func (m *Model) collect(out *Logits) emitter {
 func (m *Model) ForwardEach(ctx context.Context, steps []Step, visit func(row int, logits []float32) error) error {
 	var buf []float32
 	next := 0
-	return m.forward(ctx, steps, nil, func(p engine.Pass, block engine.Tensor, rows int) error {
+	return m.forward(ctx, steps, nil, sink{block: func(p engine.Pass, block engine.Tensor, rows int) error {
 		if buf == nil {
 			buf = make([]float32, rows*m.config.Vocab)
 		}
@@ -96,7 +81,7 @@ func (m *Model) ForwardEach(ctx context.Context, steps []Step, visit func(row in
 			next++
 		}
 		return nil
-	})
+	}})
 }
 
 // ForwardObserved is Forward with an observer.
@@ -106,7 +91,7 @@ func (m *Model) ForwardObserved(ctx context.Context, steps []Step, out *Logits, 
 
 // forward is the whole model: embed, the blocks, the final norm, and the head
 // over the rows that want it, a few at a time.
-func (m *Model) forward(ctx context.Context, steps []Step, watch *watcher, emit emitter) error {
+func (m *Model) forward(ctx context.Context, steps []Step, watch *watcher, out sink) error {
 	ids, spans, wanted, err := m.flatten(steps)
 	if err != nil || len(ids) == 0 {
 		return err
@@ -125,19 +110,60 @@ func (m *Model) forward(ctx context.Context, steps []Step, watch *watcher, emit 
 	}
 	if len(wanted) > 0 && ctx.Err() == nil {
 		x = p.Norm(x, engine.Norm{Weight: m.norm, Eps: m.config.NormEps, Offset: m.config.NormOffset})
-		if err := m.logits(ctx, p, watch.see(p, "norm", x), emit); err != nil {
-			p.Discard()
-			return err
+		x = watch.see(p, "norm", x)
+		if !m.rank(p, x, best(steps), out) {
+			if err := m.logits(ctx, p, x, out); err != nil {
+				p.Discard()
+				return err
+			}
 		}
 	}
 	return p.End()
 }
 
-// emitter takes a block of logits [rows, V].
-type emitter func(p engine.Pass, block engine.Tensor, rows int) error
+// sink takes logits.
+type sink struct {
+	block  func(p engine.Pass, block engine.Tensor, rows int) error // [rows, V]
+	ranked func(rows []engine.Ranked)                               // nil: wants them all
+}
+
+// best is how many of the greatest logits are enough for every row that wants
+// logits, 0 if only all are.
+func best(steps []Step) int {
+	n := 0
+	for _, s := range steps {
+		switch {
+		case s.Logits == NoLogits:
+		case s.Best == 0:
+			return 0
+		default:
+			n = max(n, s.Best)
+		}
+	}
+	return n
+}
+
+// rank finds the n greatest logits of x [R, D] if the engine can.
+func (m *Model) rank(p engine.Pass, x engine.Tensor, n int, out sink) bool {
+	ranker, ok := p.(engine.Ranker)
+	if !ok || n == 0 || out.ranked == nil {
+		return false
+	}
+	rows := ranker.Best(x, m.head, n)
+	if rows == nil {
+		return false
+	}
+	for i := range rows {
+		if values := rows[i].Values; m.config.FinalCap != 0 {
+			p.Read(p.SoftCap(p.Write(values, len(values)), m.config.FinalCap), values)
+		}
+	}
+	out.ranked(rows)
+	return true
+}
 
 // logits runs the head over x [R, D], headRows rows at a time.
-func (m *Model) logits(ctx context.Context, p engine.Pass, x engine.Tensor, emit emitter) error {
+func (m *Model) logits(ctx context.Context, p engine.Pass, x engine.Tensor, out sink) error {
 	rows, _ := x.Dims()
 	for from := 0; from < rows && ctx.Err() == nil; from += headRows {
 		n := min(headRows, rows-from)
@@ -149,7 +175,7 @@ func (m *Model) logits(ctx context.Context, p engine.Pass, x engine.Tensor, emit
 		if m.config.FinalCap != 0 {
 			y = p.SoftCap(y, m.config.FinalCap)
 		}
-		if err := emit(p, y, n); err != nil {
+		if err := out.block(p, y, n); err != nil {
 			return err
 		}
 	}

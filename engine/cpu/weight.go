@@ -21,6 +21,8 @@ type weight struct {
 	sums       bool        // panels need the activations' sums
 	gemv       kernel.Gemv // nil: through panels
 
+	sketching sketching
+
 	once   sync.Once
 	vector []float32 // of a norm: weight + offset
 }

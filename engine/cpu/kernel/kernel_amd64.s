@@ -2950,6 +2950,188 @@ DATA halves<>+24(SB)/4, $0x00000001
 DATA halves<>+28(SB)/4, $0x00000001
 GLOBL halves<>(SB), RODATA|NOPTR, $32
 
+// func sketchQ8_0AVX2(src *byte, blocks int, dst *byte, lane int) float32
+// Requires: AVX, AVX2, F16C, SSE
+TEXT ·sketchQ8_0AVX2(SB), NOSPLIT, $0-36
+	MOVQ   src+0(FP), AX
+	MOVQ   blocks+8(FP), CX
+	MOVQ   dst+16(FP), DX
+	MOVQ   lane+24(FP), BX
+	VXORPS X0, X0, X0
+	LEAQ   (DX)(BX*2), SI
+	LEAQ   16(DX)(BX*4), DX
+
+blocks:
+	VMOVDQU   2(AX), Y1
+	VPXOR     bytes80<>+0(SB), Y1, Y1
+	VPSRLW    $0x04, Y1, Y2
+	VPAND     bytes0f<>+0(SB), Y2, Y2
+	VPAND     bytesf0<>+0(SB), Y1, Y1
+	VPSRLQ    $0x20, Y1, Y1
+	VPOR      Y1, Y2, Y1
+	VMOVDQU   evens<>+0(SB), Y2
+	VPERMD    Y1, Y2, Y1
+	VPEXTRD   $0x00, X1, (DX)
+	VPEXTRD   $0x01, X1, 32(DX)
+	VPEXTRD   $0x02, X1, 64(DX)
+	VPEXTRD   $0x03, X1, 96(DX)
+	MOVWLZX   (AX), BX
+	MOVW      BX, (SI)
+	VMOVD     BX, X1
+	VCVTPH2PS X1, X1
+	VANDPS    word7fffffff<>+0(SB), X1, X1
+	VMAXSS    X1, X0, X0
+	ADDQ      $0x22, AX
+	ADDQ      $0x00000090, SI
+	ADDQ      $0x00000090, DX
+	DECQ      CX
+	JNZ       blocks
+	MOVSS     X0, ret+32(FP)
+	VZEROUPPER
+	RET
+
+DATA bytesf0<>+0(SB)/4, $0xf0f0f0f0
+DATA bytesf0<>+4(SB)/4, $0xf0f0f0f0
+DATA bytesf0<>+8(SB)/4, $0xf0f0f0f0
+DATA bytesf0<>+12(SB)/4, $0xf0f0f0f0
+DATA bytesf0<>+16(SB)/4, $0xf0f0f0f0
+DATA bytesf0<>+20(SB)/4, $0xf0f0f0f0
+DATA bytesf0<>+24(SB)/4, $0xf0f0f0f0
+DATA bytesf0<>+28(SB)/4, $0xf0f0f0f0
+GLOBL bytesf0<>(SB), RODATA|NOPTR, $32
+
+DATA evens<>+0(SB)/4, $0x00000000
+DATA evens<>+4(SB)/4, $0x00000002
+DATA evens<>+8(SB)/4, $0x00000004
+DATA evens<>+12(SB)/4, $0x00000006
+DATA evens<>+16(SB)/4, $0x00000000
+DATA evens<>+20(SB)/4, $0x00000002
+DATA evens<>+24(SB)/4, $0x00000004
+DATA evens<>+28(SB)/4, $0x00000006
+GLOBL evens<>(SB), RODATA|NOPTR, $32
+
+// func sketchGemvAVX2(w *byte, groups int, blocks int, high *int8, low *int8, scale *float32, offset *float32, energy *float32, upper *float32) float32
+// Requires: AVX, AVX2, F16C, FMA3, MMX+, SSE
+TEXT ·sketchGemvAVX2(SB), NOSPLIT, $0-76
+	MOVQ         w+0(FP), AX
+	MOVQ         groups+8(FP), CX
+	MOVQ         upper+64(FP), DX
+	VBROADCASTSS wordff800000<>+0(SB), Y0
+
+groups:
+	MOVQ  blocks+16(FP), BX
+	MOVQ  high+24(FP), SI
+	MOVQ  low+32(FP), DI
+	MOVQ  scale+40(FP), R8
+	MOVQ  offset+48(FP), R9
+	MOVQ  energy+56(FP), R10
+	VPXOR Y1, Y1, Y1
+	VPXOR Y2, Y2, Y2
+
+sketchBlocks:
+	PREFETCHT0   4096(AX)
+	PREFETCHT0   4160(AX)
+	PREFETCHT0   4224(AX)
+	VMOVDQU      bytes0f<>+0(SB), Y3
+	VMOVDQU      16(AX), Y4
+	VPAND        Y3, Y4, Y5
+	VPBROADCASTD (SI), Y6
+	VPMADDUBSW   Y6, Y5, Y6
+	VPBROADCASTD (DI), Y7
+	VPMADDUBSW   Y7, Y5, Y7
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        Y3, Y4, Y4
+	VPBROADCASTD 4(SI), Y5
+	VPMADDUBSW   Y5, Y4, Y5
+	VPADDW       Y5, Y6, Y6
+	VPBROADCASTD 4(DI), Y5
+	VPMADDUBSW   Y5, Y4, Y5
+	VPADDW       Y5, Y7, Y7
+	VMOVDQU      48(AX), Y4
+	VPAND        Y3, Y4, Y5
+	VPBROADCASTD 8(SI), Y8
+	VPMADDUBSW   Y8, Y5, Y8
+	VPADDW       Y8, Y6, Y6
+	VPBROADCASTD 8(DI), Y8
+	VPMADDUBSW   Y8, Y5, Y8
+	VPADDW       Y8, Y7, Y7
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        Y3, Y4, Y4
+	VPBROADCASTD 12(SI), Y5
+	VPMADDUBSW   Y5, Y4, Y5
+	VPADDW       Y5, Y6, Y6
+	VPBROADCASTD 12(DI), Y5
+	VPMADDUBSW   Y5, Y4, Y5
+	VPADDW       Y5, Y7, Y7
+	VMOVDQU      80(AX), Y4
+	VPAND        Y3, Y4, Y5
+	VPBROADCASTD 16(SI), Y8
+	VPMADDUBSW   Y8, Y5, Y8
+	VPADDW       Y8, Y6, Y6
+	VPBROADCASTD 16(DI), Y8
+	VPMADDUBSW   Y8, Y5, Y8
+	VPADDW       Y8, Y7, Y7
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        Y3, Y4, Y4
+	VPBROADCASTD 20(SI), Y5
+	VPMADDUBSW   Y5, Y4, Y5
+	VPADDW       Y5, Y6, Y6
+	VPBROADCASTD 20(DI), Y5
+	VPMADDUBSW   Y5, Y4, Y5
+	VPADDW       Y5, Y7, Y7
+	VMOVDQU      112(AX), Y4
+	VPAND        Y3, Y4, Y5
+	VPBROADCASTD 24(SI), Y8
+	VPMADDUBSW   Y8, Y5, Y8
+	VPADDW       Y8, Y6, Y6
+	VPBROADCASTD 24(DI), Y8
+	VPMADDUBSW   Y8, Y5, Y8
+	VPADDW       Y8, Y7, Y7
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        Y3, Y4, Y3
+	VPBROADCASTD 28(SI), Y4
+	VPMADDUBSW   Y4, Y3, Y4
+	VPADDW       Y4, Y6, Y6
+	VPBROADCASTD 28(DI), Y4
+	VPMADDUBSW   Y4, Y3, Y4
+	VPADDW       Y4, Y7, Y7
+	VPMADDWD     word00400040<>+0(SB), Y6, Y6
+	VPMADDWD     word00010001<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VBROADCASTSS (R8), Y3
+	VBROADCASTSS (R9), Y4
+	VFMADD213PS  Y4, Y3, Y6
+	VCVTPH2PS    (AX), Y4
+	VFMADD231PS  Y4, Y6, Y1
+	VMULPS       Y4, Y4, Y4
+	VBROADCASTSS (R10), Y3
+	VFMADD231PS  Y4, Y3, Y2
+	ADDQ         $0x00000090, AX
+	ADDQ         $0x20, SI
+	ADDQ         $0x20, DI
+	ADDQ         $0x04, R8
+	ADDQ         $0x04, R9
+	ADDQ         $0x04, R10
+	DECQ         BX
+	JNZ          sketchBlocks
+	VSQRTPS      Y2, Y2
+	VADDPS       Y2, Y1, Y1
+	VMOVUPS      Y1, (DX)
+	VMAXPS       Y1, Y0, Y0
+	ADDQ         $0x20, DX
+	DECQ         CX
+	JNZ          groups
+	VEXTRACTF128 $0x01, Y0, X1
+	VMAXPS       X0, X1, X1
+	VPERMILPS    $0x0e, X1, X0
+	VMAXPS       X0, X1, X1
+	VPERMILPS    $0x01, X1, X0
+	VMAXSS       X0, X1, X1
+	MOVSS        X1, ret+72(FP)
+	VZEROUPPER
+	RET
+
 // func mulF32AVX2_4(a *float32, lda int, b *float32, ldb int, c *float32, ldc int, k int)
 // Requires: AVX, FMA3
 TEXT ·mulF32AVX2_4(SB), NOSPLIT, $0-56
@@ -4935,6 +5117,153 @@ rows_blocks:
 	JGE          rows
 	VZEROUPPER
 	RET
+
+// func sketchQ8_0AVX512(src *byte, blocks int, dst *byte, lane int) float32
+// Requires: AVX, AVX2, F16C, SSE
+TEXT ·sketchQ8_0AVX512(SB), NOSPLIT, $0-36
+	MOVQ   src+0(FP), AX
+	MOVQ   blocks+8(FP), CX
+	MOVQ   dst+16(FP), DX
+	MOVQ   lane+24(FP), BX
+	VXORPS X0, X0, X0
+	LEAQ   (DX)(BX*2), SI
+	LEAQ   32(DX)(BX*4), DX
+
+blocks:
+	VMOVDQU   2(AX), Y1
+	VPXOR     bytes80<>+0(SB), Y1, Y1
+	VPSRLW    $0x04, Y1, Y2
+	VPAND     bytes0f<>+0(SB), Y2, Y2
+	VPAND     bytesf0<>+0(SB), Y1, Y1
+	VPSRLQ    $0x20, Y1, Y1
+	VPOR      Y1, Y2, Y1
+	VMOVDQU   evens<>+0(SB), Y2
+	VPERMD    Y1, Y2, Y1
+	VPEXTRD   $0x00, X1, (DX)
+	VPEXTRD   $0x01, X1, 64(DX)
+	VPEXTRD   $0x02, X1, 128(DX)
+	VPEXTRD   $0x03, X1, 192(DX)
+	MOVWLZX   (AX), BX
+	MOVW      BX, (SI)
+	VMOVD     BX, X1
+	VCVTPH2PS X1, X1
+	VANDPS    word7fffffff<>+0(SB), X1, X1
+	VMAXSS    X1, X0, X0
+	ADDQ      $0x22, AX
+	ADDQ      $0x00000120, SI
+	ADDQ      $0x00000120, DX
+	DECQ      CX
+	JNZ       blocks
+	MOVSS     X0, ret+32(FP)
+	VZEROUPPER
+	RET
+
+// func sketchGemvAVX512(w *byte, groups int, blocks int, high *int8, low *int8, scale *float32, offset *float32, energy *float32, upper *float32) float32
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+, SSE
+TEXT ·sketchGemvAVX512(SB), NOSPLIT, $0-76
+	MOVQ         w+0(FP), AX
+	MOVQ         groups+8(FP), CX
+	MOVQ         upper+64(FP), DX
+	VBROADCASTSS wordff800000<>+0(SB), Z0
+
+groups:
+	MOVQ   blocks+16(FP), BX
+	MOVQ   high+24(FP), SI
+	MOVQ   low+32(FP), DI
+	MOVQ   scale+40(FP), R8
+	MOVQ   offset+48(FP), R9
+	MOVQ   energy+56(FP), R10
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+
+sketchBlocks:
+	PREFETCHT0    4096(AX)
+	PREFETCHT0    4160(AX)
+	PREFETCHT0    4224(AX)
+	PREFETCHT0    4288(AX)
+	PREFETCHT0    4352(AX)
+	VPBROADCASTD  word0f0f0f0f<>+0(SB), Z3
+	VPXORD        Z4, Z4, Z4
+	VPXORD        Z5, Z5, Z5
+	VMOVDQU32     32(AX), Z6
+	VPANDD        Z3, Z6, Z7
+	VPDPBUSD.BCST (SI), Z7, Z4
+	VPDPBUSD.BCST (DI), Z7, Z5
+	VPSRLW        $0x04, Z6, Z6
+	VPANDD        Z3, Z6, Z6
+	VPDPBUSD.BCST 4(SI), Z6, Z4
+	VPDPBUSD.BCST 4(DI), Z6, Z5
+	VMOVDQU32     96(AX), Z6
+	VPANDD        Z3, Z6, Z7
+	VPDPBUSD.BCST 8(SI), Z7, Z4
+	VPDPBUSD.BCST 8(DI), Z7, Z5
+	VPSRLW        $0x04, Z6, Z6
+	VPANDD        Z3, Z6, Z6
+	VPDPBUSD.BCST 12(SI), Z6, Z4
+	VPDPBUSD.BCST 12(DI), Z6, Z5
+	VMOVDQU32     160(AX), Z6
+	VPANDD        Z3, Z6, Z7
+	VPDPBUSD.BCST 16(SI), Z7, Z4
+	VPDPBUSD.BCST 16(DI), Z7, Z5
+	VPSRLW        $0x04, Z6, Z6
+	VPANDD        Z3, Z6, Z6
+	VPDPBUSD.BCST 20(SI), Z6, Z4
+	VPDPBUSD.BCST 20(DI), Z6, Z5
+	VMOVDQU32     224(AX), Z6
+	VPANDD        Z3, Z6, Z7
+	VPDPBUSD.BCST 24(SI), Z7, Z4
+	VPDPBUSD.BCST 24(DI), Z7, Z5
+	VPSRLW        $0x04, Z6, Z6
+	VPANDD        Z3, Z6, Z3
+	VPDPBUSD.BCST 28(SI), Z3, Z4
+	VPDPBUSD.BCST 28(DI), Z3, Z5
+	VPSLLD        $0x07, Z4, Z4
+	VPADDD        Z5, Z4, Z4
+	VCVTDQ2PS     Z4, Z4
+	VBROADCASTSS  (R8), Z3
+	VBROADCASTSS  (R9), Z6
+	VFMADD213PS   Z6, Z3, Z4
+	VCVTPH2PS     (AX), Z6
+	VFMADD231PS   Z6, Z4, Z1
+	VMULPS        Z6, Z6, Z6
+	VBROADCASTSS  (R10), Z3
+	VFMADD231PS   Z6, Z3, Z2
+	ADDQ          $0x00000120, AX
+	ADDQ          $0x20, SI
+	ADDQ          $0x20, DI
+	ADDQ          $0x04, R8
+	ADDQ          $0x04, R9
+	ADDQ          $0x04, R10
+	DECQ          BX
+	JNZ           sketchBlocks
+	VSQRTPS       Z2, Z2
+	VADDPS        Z2, Z1, Z1
+	VMOVUPS       Z1, (DX)
+	VMAXPS        Z1, Z0, Z0
+	ADDQ          $0x40, DX
+	DECQ          CX
+	JNZ           groups
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VMAXPS        Y0, Y1, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VMAXPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VMAXPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VMAXSS        X0, X1, X1
+	MOVSS         X1, ret+72(FP)
+	VZEROUPPER
+	RET
+
+DATA word0f0f0f0f<>+0(SB)/4, $0x0f0f0f0f
+DATA word0f0f0f0f<>+4(SB)/4, $0x0f0f0f0f
+DATA word0f0f0f0f<>+8(SB)/4, $0x0f0f0f0f
+DATA word0f0f0f0f<>+12(SB)/4, $0x0f0f0f0f
+DATA word0f0f0f0f<>+16(SB)/4, $0x0f0f0f0f
+DATA word0f0f0f0f<>+20(SB)/4, $0x0f0f0f0f
+DATA word0f0f0f0f<>+24(SB)/4, $0x0f0f0f0f
+DATA word0f0f0f0f<>+28(SB)/4, $0x0f0f0f0f
+GLOBL word0f0f0f0f<>(SB), RODATA|NOPTR, $32
 
 // func mulF32AVX512_8(a *float32, lda int, b *float32, ldb int, c *float32, ldc int, k int)
 // Requires: AVX, AVX512F

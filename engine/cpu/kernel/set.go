@@ -20,6 +20,9 @@ type Set struct {
 	// Formats without an entry go through panels.
 	Gemv map[checkpoint.Type]Gemv
 
+	// Sketch is nil where there is none.
+	Sketch *Sketch
+
 	// Expand replaces a Format's portable Expand.
 	Expand map[checkpoint.Type]func(src *byte, blocks int, codes *uint8, scale, min *float32)
 
@@ -109,6 +112,28 @@ type Gemm func(p *Panel, t *Tile, blocks int, out *float32, outStep int)
 // blocks each. The activation is high and low digits [K], scales [K/32] and
 // sums [K/group].
 type Gemv func(w *byte, n, rowBytes, blocks int, high, low *int8, scale, sum *float32, out *float32)
+
+// Sketch are the upper halves of the codes of a Q8_0 matrix, for a first look at
+// its products that reads half as much. A code c, seen as c + 128 = 16·nibble +
+// rest, is taken for 16·nibble − 120.5: at most 7.5 off.
+//
+// Rows lie in groups of Rows, block after block of 32 columns: the rows'
+// scales as they are stored, then four times a dword of each row, dword j with
+// the nibbles of columns 8j to 8j+3 in its bytes' lower halves and of the next
+// four in the upper ones.
+type Sketch struct {
+	Rows int
+	// Make writes one row of a group, lane, and returns its greatest scale.
+	Make func(src *byte, blocks int, dst *byte, lane int) float32
+	// Gemv multiplies groups by an activation row, whose scales are 16 times
+	// those of the digits and whose offsets are −120.5 times their sums. A
+	// product is off by √(Σ scale²·energy) at the most; upper is both together.
+	// It returns the greatest.
+	Gemv func(w *byte, groups, blocks int, high, low *int8, scale, offset, energy, upper *float32) float32
+}
+
+// Bytes is the size of a group of rows of so many blocks.
+func (s *Sketch) Bytes(blocks int) int { return 18 * s.Rows * blocks }
 
 // byRows makes a MulF32 or MulF16 of loops that each take a fixed number of
 // rows, their index.

@@ -44,6 +44,7 @@ func setAVX2() *Set {
 			checkpoint.Q5_0: gemvQ5_0AVX2, checkpoint.Q5_1: gemvQ5_1AVX2,
 			checkpoint.Q4_K: gemvQ4_KAVX2, checkpoint.Q5_K: gemvQ5_KAVX2, checkpoint.Q6_K: gemvQ6_KAVX2,
 		},
+		Sketch:       &Sketch{8, sketchQ8_0AVX2, sketchGemvAVX2},
 		QuantizeTile: tileAVX2(2), Center: centerAVX2,
 		Gemm: map[Kind]Gemm{
 			{Group: 32}: flat(gemm32AVX2), {Group: 32, Min: true}: flat(gemm32MinAVX2), {Group: 32, Wide: true}: flat(gemm32WideAVX2),
@@ -64,6 +65,7 @@ func setAVX512() *Set {
 			checkpoint.Q5_0: gemvQ5_0AVX512, checkpoint.Q5_1: gemvQ5_1AVX512,
 			checkpoint.Q4_K: gemvQ4_KAVX512, checkpoint.Q5_K: gemvQ5_KAVX512, checkpoint.Q6_K: gemvQ6_KAVX512,
 		},
+		Sketch:       &Sketch{16, sketchQ8_0AVX512, sketchGemvAVX512},
 		QuantizeTile: tileAVX2(4), Center: centerAVX512,
 		Gemm: map[Kind]Gemm{
 			{Group: 32}: flat(gemm32AVX512), {Group: 32, Min: true}: flat(gemm32MinAVX512), {Group: 32, Wide: true}: flat(gemm32AVX512),

@@ -60,6 +60,10 @@ func gemvQ5_KAVX2(w *byte, n int, rowBytes int, blocks int, high *int8, low *int
 
 func gemvQ6_KAVX2(w *byte, n int, rowBytes int, blocks int, high *int8, low *int8, scale *float32, sum *float32, out *float32)
 
+func sketchQ8_0AVX2(src *byte, blocks int, dst *byte, lane int) float32
+
+func sketchGemvAVX2(w *byte, groups int, blocks int, high *int8, low *int8, scale *float32, offset *float32, energy *float32, upper *float32) float32
+
 func mulF32AVX2_4(a *float32, lda int, b *float32, ldb int, c *float32, ldc int, k int)
 
 func mulF32AVX2_2(a *float32, lda int, b *float32, ldb int, c *float32, ldc int, k int)
@@ -89,6 +93,10 @@ func gemvQ4_KAVX512(w *byte, n int, rowBytes int, blocks int, high *int8, low *i
 func gemvQ5_KAVX512(w *byte, n int, rowBytes int, blocks int, high *int8, low *int8, scale *float32, sum *float32, out *float32)
 
 func gemvQ6_KAVX512(w *byte, n int, rowBytes int, blocks int, high *int8, low *int8, scale *float32, sum *float32, out *float32)
+
+func sketchQ8_0AVX512(src *byte, blocks int, dst *byte, lane int) float32
+
+func sketchGemvAVX512(w *byte, groups int, blocks int, high *int8, low *int8, scale *float32, offset *float32, energy *float32, upper *float32) float32
 
 func mulF32AVX512_8(a *float32, lda int, b *float32, ldb int, c *float32, ldc int, k int)
 

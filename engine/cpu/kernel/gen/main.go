@@ -33,6 +33,8 @@ func main() {
 		for _, f := range formats {
 			gemv(i, f)
 		}
+		sketchQ8_0(i)
+		sketchGemv(i)
 		multiply(i, false)
 		multiply(i, true)
 	}
