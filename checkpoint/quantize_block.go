@@ -39,8 +39,8 @@ func next(s *[]float32, n int) []float32 {
 // try short ranges of whole codes, so that what had been stored as Q5_0 and is
 // stored again comes out as it was.
 var (
-	span4   = spanOf(-8, 7, 1, 1, 0.2)
-	span5   = spanOf(-16, 15, 2, 1, 0.25)
+	span4   = spanOf(-8, 7, 1, 2.5, 0.25)
+	span5   = spanOf(-16, 15, 2, 2.5, 0.25)
 	span8   = mirrored(127, 16, 0.5, 0.5)
 	affine4 = affineOf(15, false, 8)
 	affine5 = affineOf(31, false, 14)

@@ -274,3 +274,51 @@ func packQ5_K(dst []byte, src, importance []float32) {
 		}
 	}
 }
+
+var super3 = superSpan{span: spanOf(-4, 3, 0.8, 0.6, 0.2), sub: 16, least: -32, most: 31, tight: 2.4, loose: 6}
+
+func packQ3_K(dst []byte, src, importance []float32) {
+	var p pair
+	var s [16]float64
+	var q [256]uint8
+	for ; len(src) >= 256; dst, src = dst[110:], src[256:] {
+		x, w := p.load(src[:256], next(&importance, 256))
+		d := super3.search(dst[108:], x, w, s[:])
+		clear(dst[:108])
+		for j, scale := range s {
+			codes(q[16*j:16*j+16], x[16*j:16*j+16], d*scale, 0, -4, 3)
+			six := byte(int(scale) + 32)
+			dst[96+j%8] |= six & 15 << (j / 8 * 4)
+			dst[104+j%4] |= six >> 4 << (j / 4 * 2)
+		}
+		packPairs(dst[32:96], &q)
+		for i, c := range q {
+			dst[i%32] |= c >> 2 << (i / 32)
+		}
+	}
+}
+
+// packPairs adds the low two bits of 256 codes.
+func packPairs(dst []byte, q *[256]uint8) {
+	for i, c := range q {
+		dst[i/128*32+i%32] |= c & 3 << (i % 128 / 32 * 2)
+	}
+}
+
+var super2 = superAffine{affineOf(3, true, 0), 16, 15}
+
+func packQ2_K(dst []byte, src, importance []float32) {
+	var p pair
+	var q [256]uint8
+	var at steps
+	for ; len(src) >= 256; dst, src = dst[84:], src[256:] {
+		x, w := p.load(src[:256], next(&importance, 256))
+		d, m := super2.search(dst[80:], x, w, &at)
+		clear(dst[:80])
+		for j := range 16 {
+			codes(q[16*j:16*j+16], x[16*j:16*j+16], d*at.s[j], -m*at.t[j], 0, 3)
+			dst[j] = byte(at.s[j]) | byte(at.t[j])<<4
+		}
+		packPairs(dst[16:80], &q)
+	}
+}

@@ -19,8 +19,9 @@ type Mixture struct {
 	// Main is the format of most tensors.
 	Main checkpoint.Type
 
-	// better is the format of those tensors of a kind that matter more.
-	better map[kind]upgrade
+	// better are the formats of those tensors of a kind that matter more; the
+	// first that applies is taken.
+	better map[kind][]upgrade
 }
 
 // kind is what a tensor does, as far as mixtures care.
@@ -30,25 +31,44 @@ const (
 	other  kind = iota
 	output      // the output layer, and an embedding that serves as one
 	value
+	attentionOut
 	down
 )
 
-// upgrade gives a better format to some layers.
+// place is where a tensor is, and what is known of the model.
+type place struct {
+	layer, layers int
+	shared        bool // at least four heads share their keys and values
+	guided        bool // importances are known
+}
+
+// upgrade gives a better format to some of a kind's tensors.
 type upgrade struct {
 	to    checkpoint.Type
-	where func(layer, layers int) bool
+	where func(p place) bool
 }
+
+func everywhere(place) bool         { return true }
+func firstEighth(p place) bool      { return p.layer < p.layers/8 }
+func firstSixteenth(p place) bool   { return p.layer < p.layers/16 }
+func sharedHeads(p place) bool      { return p.shared }
+func blindFirstEighth(p place) bool { return firstEighth(p) && !p.guided }
+
+// guidedFirstEighth: a shift fits the first layers better, but only once it is
+// known which columns matter.
+func guidedFirstEighth(p place) bool { return firstEighth(p) && p.guided }
 
 // ends are the first and the last eighth of the layers and every third between.
-func ends(layer, layers int) bool {
-	return layer < layers/8 || layer >= 7*layers/8 || (layer-layers/8)%3 == 2
+func ends(p place) bool {
+	return firstEighth(p) || p.layer >= 7*p.layers/8 || (p.layer-p.layers/8)%3 == 2
 }
 
-func firstEighth(layer, layers int) bool { return layer < layers/8 }
-
-func first(n int) func(int, int) bool {
-	return func(layer, _ int) bool { return layer < n }
+func first(n int) func(place) bool {
+	return func(p place) bool { return p.layer < n }
 }
+
+// all gives a kind one format in every layer.
+func all(to checkpoint.Type) []upgrade { return []upgrade{{to, everywhere}} }
 
 // The mixtures are those of llama-quantize (llama.cpp b11434, src/llama-quant.cpp),
 // so that files of one name have one size whoever made them.
@@ -58,17 +78,29 @@ var mixtures = []Mixture{
 	{"BF16", "16-bit floats as Gemma was trained with", 32, checkpoint.BF16, nil},
 	{"Q8_0", "8.5 bits a weight, hardly distinguishable", 7, checkpoint.Q8_0, nil},
 	{"Q6_K", "6.6 bits", 18, checkpoint.Q6_K, nil},
-	{"Q5_K_M", "5.5 bits, the tensors that matter most 6.6", 17, checkpoint.Q5_K, map[kind]upgrade{
-		value: {checkpoint.Q6_K, ends}, down: {checkpoint.Q6_K, ends}}},
+	{"Q5_K_M", "5.5 bits, the tensors that matter most 6.6", 17, checkpoint.Q5_K, map[kind][]upgrade{
+		value: {{checkpoint.Q6_K, ends}}, down: {{checkpoint.Q6_K, ends}}}},
 	{"Q5_K_S", "5.5 bits", 16, checkpoint.Q5_K, nil},
 	{"Q5_1", "6 bits, the older way", 9, checkpoint.Q5_1, nil},
-	{"Q5_0", "5.5 bits, the older way", 8, checkpoint.Q5_0, nil},
-	{"Q4_K_M", "4.5 bits, the tensors that matter most 6.6", 15, checkpoint.Q4_K, map[kind]upgrade{
-		value: {checkpoint.Q6_K, ends}, down: {checkpoint.Q6_K, ends}}},
-	{"Q4_K_S", "4.5 bits, the first layers better", 14, checkpoint.Q4_K, map[kind]upgrade{
-		value: {checkpoint.Q5_K, first(4)}, down: {checkpoint.Q5_K, firstEighth}}},
+	{"Q5_0", "5.5 bits, the older way", 8, checkpoint.Q5_0, map[kind][]upgrade{down: {{checkpoint.Q5_1, guidedFirstEighth}}}},
+	{"Q4_K_M", "4.5 bits, the tensors that matter most 6.6", 15, checkpoint.Q4_K, map[kind][]upgrade{
+		value: {{checkpoint.Q6_K, ends}}, down: {{checkpoint.Q6_K, ends}}}},
+	{"Q4_K_S", "4.5 bits, the first layers better", 14, checkpoint.Q4_K, map[kind][]upgrade{
+		value: {{checkpoint.Q5_K, first(4)}}, down: {{checkpoint.Q5_K, firstEighth}}}},
+	{"IQ4_NL", "4.5 bits on a curve", 25, checkpoint.IQ4_NL, map[kind][]upgrade{
+		value: {{checkpoint.Q5_K, sharedHeads}}, down: {{checkpoint.Q5_K, blindFirstEighth}}}},
 	{"Q4_1", "5 bits, the older way", 3, checkpoint.Q4_1, nil},
-	{"Q4_0", "4.5 bits, the older way", 2, checkpoint.Q4_0, nil},
+	{"Q4_0", "4.5 bits, the older way", 2, checkpoint.Q4_0, map[kind][]upgrade{down: {{checkpoint.Q4_1, guidedFirstEighth}}}},
+	{"Q3_K_L", "3.4 bits, much of it 5.5", 13, checkpoint.Q3_K, map[kind][]upgrade{
+		value: all(checkpoint.Q5_K), down: all(checkpoint.Q5_K), attentionOut: all(checkpoint.Q5_K)}},
+	{"Q3_K_M", "3.4 bits, much of it 4.5", 12, checkpoint.Q3_K, map[kind][]upgrade{
+		value:        {{checkpoint.Q5_K, first(2)}, {checkpoint.Q4_K, everywhere}},
+		down:         {{checkpoint.Q5_K, firstSixteenth}, {checkpoint.Q4_K, everywhere}},
+		attentionOut: all(checkpoint.Q4_K)}},
+	{"Q3_K_S", "3.4 bits", 11, checkpoint.Q3_K, nil},
+	{"Q2_K", "2.6 bits, much of it 3.4", 10, checkpoint.Q2_K, map[kind][]upgrade{
+		value: {{checkpoint.Q4_K, sharedHeads}, {checkpoint.Q3_K, everywhere}},
+		down:  all(checkpoint.Q3_K), attentionOut: all(checkpoint.Q3_K)}},
 }
 
 // fallbacks are the formats for rows that are not a whole number of blocks.
@@ -93,33 +125,40 @@ func Find(name string) (Mixture, error) {
 }
 
 // Formats gives the format of each tensor. guided says that importances are
-// known, by which the first layers of the older 4- and 5-bit mixtures are
-// spared: a shift fits them better once it is known which columns matter.
+// known.
 func (m Mixture) Formats(tensors []checkpoint.Tensor, guided bool) []checkpoint.Type {
-	tied, layers := true, 0
+	tied, p := true, place{guided: guided}
+	queries, keys := 0, 0
 	for _, t := range tensors {
 		tied = tied && t.Name != "lm_head.weight"
 		if n, ok := layerOf(t.Name); ok {
-			layers = max(layers, n+1)
+			p.layers = max(p.layers, n+1)
+		}
+		switch {
+		case strings.HasSuffix(t.Name, "self_attn.q_proj.weight"):
+			queries = t.Rows()
+		case strings.HasSuffix(t.Name, "self_attn.k_proj.weight"):
+			keys = t.Rows()
 		}
 	}
+	p.shared = keys > 0 && queries/keys >= 4
 	out := make([]checkpoint.Type, len(tensors))
 	for i, t := range tensors {
-		out[i] = m.format(t, tied, layers, guided)
+		p.layer, _ = layerOf(t.Name)
+		out[i] = m.format(t, tied, p)
 	}
 	return out
 }
 
 // format is the format of one tensor. What is not a matrix keeps its own.
-func (m Mixture) format(t checkpoint.Tensor, tied bool, layers int, guided bool) checkpoint.Type {
+func (m Mixture) format(t checkpoint.Tensor, tied bool, p place) checkpoint.Type {
 	if len(t.Shape) < 2 || !strings.HasSuffix(t.Name, "weight") || strings.Contains(t.Name, "norm.weight") {
 		return t.Type
 	}
 	if !m.Main.Quantised() {
 		return m.Main
 	}
-	layer, _ := layerOf(t.Name)
-	to := m.wish(kindOf(t.Name, tied), layer, layers, t.Cols(), guided)
+	to := m.wish(kindOf(t.Name, tied), t.Cols(), p)
 	if t.Cols()%to.Block() != 0 {
 		to = cmp.Or(fallbacks[to], to)
 	}
@@ -130,23 +169,17 @@ func (m Mixture) format(t checkpoint.Tensor, tied bool, layers int, guided bool)
 }
 
 // wish is the format of a tensor whose rows are long enough for it.
-func (m Mixture) wish(k kind, layer, layers, cols int, guided bool) checkpoint.Type {
+func (m Mixture) wish(k kind, cols int, p place) checkpoint.Type {
 	if k == output {
 		if m.Main == checkpoint.Q8_0 || cols%m.Main.Block() != 0 {
 			return checkpoint.Q8_0
 		}
 		return checkpoint.Q6_K
 	}
-	if guided && k == down && firstEighth(layer, layers) {
-		switch m.Main {
-		case checkpoint.Q4_0:
-			return checkpoint.Q4_1
-		case checkpoint.Q5_0:
-			return checkpoint.Q5_1
+	for _, up := range m.better[k] {
+		if up.where(p) {
+			return up.to
 		}
-	}
-	if up, ok := m.better[k]; ok && up.where(layer, layers) {
-		return up.to
 	}
 	return m.Main
 }
@@ -157,6 +190,8 @@ func kindOf(name string, tied bool) kind {
 		return output
 	case strings.HasSuffix(name, "self_attn.v_proj.weight"):
 		return value
+	case strings.HasSuffix(name, "self_attn.o_proj.weight"):
+		return attentionOut
 	case strings.HasSuffix(name, "mlp.down_proj.weight"):
 		return down
 	}

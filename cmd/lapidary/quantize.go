@@ -119,7 +119,7 @@ func (f *quantizeFlags) importance(c *cobra.Command, ck *checkpoint.Checkpoint) 
 	if err != nil {
 		return nil, err
 	}
-	defer e.Close()
+	defer func() { _ = e.Close() }() // its threads have nothing left to report
 	b := newBars(c.ErrOrStderr())
 	importance, err := quantize.Calibrate(c.Context(), ck, e, texts, b.of("calibrating"))
 	b.close(err == nil)
