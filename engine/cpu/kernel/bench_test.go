@@ -185,10 +185,11 @@ func BenchmarkMul(b *testing.B) {
 		for _, k := range []int{128, 256} {
 			m := s.Rows[0]
 			x, y, out := normals(rng, m*k), normals(rng, k*s.NR), make([]float32, m*s.NR)
-			halfs := make([]uint16, len(y))
+			halfs, codes := make([]uint16, len(y)), make([]int8, len(y))
 			s.Half(&halfs[0], &y[0], len(y))
 			productsEach(b, fmt.Sprintf("F32/k=%d", k), m*k*s.NR, 0, func() { s.MulF32(m, &x[0], k, &y[0], s.NR, &out[0], s.NR, k) })
 			productsEach(b, fmt.Sprintf("F16/k=%d", k), m*k*s.NR, 0, func() { s.MulF16(m, &x[0], k, &halfs[0], s.NR, &out[0], s.NR, k) })
+			productsEach(b, fmt.Sprintf("I8/k=%d", k), m*k*s.NR, 0, func() { s.MulI8(m, &x[0], k, &codes[0], s.NR, &out[0], s.NR, k) })
 		}
 	})
 }

@@ -21,7 +21,7 @@ func Generic() *Set {
 			{Group: 16}: gemm(nr, mr, 16, false), {Group: 16, Min: true}: gemm(nr, mr, 16, true),
 			{Group: 32, Wide: true}: gemm(nr, mr, 32, false),
 		},
-		MulF32: mulF32(nr), MulF16: mulF16(nr), Rows: []int{4, 2, 1},
+		MulF32: mulF32(nr), MulF16: mulF16(nr), MulI8: mulI8(nr), Rows: []int{4, 2, 1},
 		Dot: dot, ScaleMul: scaleMul, GELUMul: geluMul, Add: add,
 		Exp: exp, SoftCap: softCap, Max: maximum, Half: toHalf, Rotate: rotate,
 	}
@@ -229,6 +229,20 @@ func mulF16(nr int) func(m int, a *float32, lda int, b *uint16, ldb int, c *floa
 				s, row := *at(a, i*lda+kk), unsafe.Slice(at(c, i*ldc), nr)
 				for j, w := range wide[:nr] {
 					row[j] += s * w
+				}
+			}
+		}
+	}
+}
+
+func mulI8(nr int) func(m int, a *float32, lda int, b *int8, ldb int, c *float32, ldc, k int) {
+	return func(m int, a *float32, lda int, b *int8, ldb int, c *float32, ldc, k int) {
+		for i := range m {
+			row := unsafe.Slice(at(c, i*ldc), nr)
+			for kk := range k {
+				s := *at(a, i*lda+kk)
+				for j, w := range unsafe.Slice(at(b, kk*ldb), nr) {
+					row[j] += s * float32(w)
 				}
 			}
 		}

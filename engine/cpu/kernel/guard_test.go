@@ -258,6 +258,9 @@ func TestGuardMul(t *testing.T) {
 					guarded(t, "MulF16 "+shape, func(g *guard) {
 						s.MulF16(m, place(g, normals(rng, (m-1)*lda+k)), lda, place(g, halfs), ldb, room[float32](g, (m-1)*ldc+s.NR), ldc, k)
 					})
+					guarded(t, "MulI8 "+shape, func(g *guard) {
+						s.MulI8(m, place(g, normals(rng, (m-1)*lda+k)), lda, room[int8](g, len(b)), ldb, room[float32](g, (m-1)*ldc+s.NR), ldc, k)
+					})
 				}
 			}
 		}

@@ -392,6 +392,28 @@ func TestMul(t *testing.T) {
 	})
 }
 
+// TestMulI8: codes give what the same numbers in float32 give.
+func TestMulI8(t *testing.T) {
+	each(t, func(t *testing.T, s *Set, rng *rand.Rand) {
+		for _, m := range s.Rows {
+			const k, lda, ldc = 37, 40, 70
+			ldb := s.NR + 3
+			a, got := normals(rng, m*lda), normals(rng, m*ldc)
+			codes, floats := make([]int8, k*ldb), make([]float32, k*ldb)
+			for i := range codes {
+				codes[i] = int8(rng.IntN(256) - 128)
+				floats[i] = float32(codes[i])
+			}
+			want := slices.Clone(got)
+			s.MulF32(m, &a[0], lda, &floats[0], ldb, &want[0], ldc, k)
+			s.MulI8(m, &a[0], lda, &codes[0], ldb, &got[0], ldc, k)
+			for i := range want {
+				near(t, fmt.Sprintf("%d rows, element %d", m, i), float64(got[i]), float64(want[i]), 1e-4)
+			}
+		}
+	})
+}
+
 func TestElementwise(t *testing.T) {
 	each(t, func(t *testing.T, s *Set, rng *rand.Rand) {
 		g := Generic()

@@ -44,10 +44,11 @@ type Set struct {
 	// Gemm multiplies a panel by a tile.
 	Gemm map[Kind]Gemm
 
-	// MulF32 and MulF16 add a [m, k] times b [k, NR] to c [m, NR], for each m
-	// in Rows; strides are in elements.
+	// MulF32, MulF16 and MulI8 add a [m, k] times b [k, NR] to c [m, NR], for
+	// each m in Rows; strides are in elements.
 	MulF32 func(m int, a *float32, lda int, b *float32, ldb int, c *float32, ldc, k int)
 	MulF16 func(m int, a *float32, lda int, b *uint16, ldb int, c *float32, ldc, k int)
+	MulI8  func(m int, a *float32, lda int, b *int8, ldb int, c *float32, ldc, k int)
 	Rows   []int
 
 	// Dot is Σ x·y over n, a multiple of 8.
@@ -135,9 +136,9 @@ type Sketch struct {
 // Bytes is the size of a group of rows of so many blocks.
 func (s *Sketch) Bytes(blocks int) int { return 18 * s.Rows * blocks }
 
-// byRows makes a MulF32 or MulF16 of loops that each take a fixed number of
-// rows, their index.
-func byRows[T float32 | uint16](loops ...func(a *float32, lda int, b *T, ldb int, c *float32, ldc, k int)) func(m int, a *float32, lda int, b *T, ldb int, c *float32, ldc, k int) {
+// byRows makes a MulF32, MulF16 or MulI8 of loops that each take a fixed number
+// of rows, their index.
+func byRows[T float32 | uint16 | int8](loops ...func(a *float32, lda int, b *T, ldb int, c *float32, ldc, k int)) func(m int, a *float32, lda int, b *T, ldb int, c *float32, ldc, k int) {
 	return func(m int, a *float32, lda int, b *T, ldb int, c *float32, ldc, k int) {
 		loops[m](a, lda, b, ldb, c, ldc, k)
 	}

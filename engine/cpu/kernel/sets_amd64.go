@@ -53,6 +53,7 @@ func setAVX2() *Set {
 		Rows:   []int{4, 2, 1},
 		MulF32: byRows(nil, mulF32AVX2_1, mulF32AVX2_2, nil, mulF32AVX2_4),
 		MulF16: byRows(nil, mulF16AVX2_1, mulF16AVX2_2, nil, mulF16AVX2_4),
+		MulI8:  byRows(nil, mulI8AVX2_1, mulI8AVX2_2, nil, mulI8AVX2_4),
 	})
 }
 
@@ -74,6 +75,7 @@ func setAVX512() *Set {
 		Rows:   []int{8, 4, 2, 1},
 		MulF32: byRows(nil, mulF32AVX512_1, mulF32AVX512_2, nil, mulF32AVX512_4, nil, nil, nil, mulF32AVX512_8),
 		MulF16: byRows(nil, mulF16AVX512_1, mulF16AVX512_2, nil, mulF16AVX512_4, nil, nil, nil, mulF16AVX512_8),
+		MulI8:  byRows(nil, mulI8AVX512_1, mulI8AVX512_2, nil, mulI8AVX512_4, nil, nil, nil, mulI8AVX512_8),
 	})
 }
 

@@ -40,6 +40,7 @@ func setNEON() *Set {
 		Rows:   []int{4, 2, 1},
 		MulF32: byRows(nil, mulF32NEON_1, mulF32NEON_2, nil, mulF32NEON_4),
 		MulF16: byRows(nil, mulF16NEON_1, mulF16NEON_2, nil, mulF16NEON_4),
+		MulI8:  mulI8(16), // portable: a cache in int8 saves memory here, not time
 		Dot:    dotNEON, ScaleMul: scaleMulNEON, GELUMul: geluMulNEON, Add: addNEON,
 		Exp: expNEON, SoftCap: softCapNEON, Max: maxNEON, Half: toHalfNEON, Rotate: rotateNEON,
 	}

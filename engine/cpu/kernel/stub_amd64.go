@@ -76,6 +76,12 @@ func mulF16AVX2_2(a *float32, lda int, b *uint16, ldb int, c *float32, ldc int, 
 
 func mulF16AVX2_1(a *float32, lda int, b *uint16, ldb int, c *float32, ldc int, k int)
 
+func mulI8AVX2_4(a *float32, lda int, b *int8, ldb int, c *float32, ldc int, k int)
+
+func mulI8AVX2_2(a *float32, lda int, b *int8, ldb int, c *float32, ldc int, k int)
+
+func mulI8AVX2_1(a *float32, lda int, b *int8, ldb int, c *float32, ldc int, k int)
+
 func quantizeAVX512(x *float32, n int, high *int8, low *int8, scale *float32, sum *float32, sum16 *float32)
 
 func gemvQ8_0AVX512(w *byte, n int, rowBytes int, blocks int, high *int8, low *int8, scale *float32, sum *float32, out *float32)
@@ -113,6 +119,14 @@ func mulF16AVX512_4(a *float32, lda int, b *uint16, ldb int, c *float32, ldc int
 func mulF16AVX512_2(a *float32, lda int, b *uint16, ldb int, c *float32, ldc int, k int)
 
 func mulF16AVX512_1(a *float32, lda int, b *uint16, ldb int, c *float32, ldc int, k int)
+
+func mulI8AVX512_8(a *float32, lda int, b *int8, ldb int, c *float32, ldc int, k int)
+
+func mulI8AVX512_4(a *float32, lda int, b *int8, ldb int, c *float32, ldc int, k int)
+
+func mulI8AVX512_2(a *float32, lda int, b *int8, ldb int, c *float32, ldc int, k int)
+
+func mulI8AVX512_1(a *float32, lda int, b *int8, ldb int, c *float32, ldc int, k int)
 
 func extentAVX2(x *float32, n int, top *float32) float32
 

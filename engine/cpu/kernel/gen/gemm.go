@@ -347,69 +347,6 @@ func center(suffix string, nr int) {
 	RET()
 }
 
-// multiply is c [m, nr] += a [m, k] · b [k, nr] in float32, for m rows at once.
-func multiply(i isa, halfs bool) {
-	nr, lanes, tallest := 16, 8, 4
-	vec := YMM
-	if i.vnni {
-		nr, lanes, tallest, vec = 32, 16, 8, ZMM
-	}
-	name, kind, size := "mulF32", "*float32", 4
-	if halfs {
-		name, kind, size = "mulF16", "*uint16", 2
-	}
-	for m := tallest; m >= 1; m /= 2 {
-		TEXT(fmt.Sprintf("%s%s_%d", name, i.suffix, m), NOSPLIT, "func(a *float32, lda int, b "+kind+", ldb int, c *float32, ldc int, k int)")
-		a, lda := Load(Param("a"), GP64()), Load(Param("lda"), GP64())
-		b, ldb := Load(Param("b"), GP64()), Load(Param("ldb"), GP64())
-		c, ldc, k := Load(Param("c"), GP64()), Load(Param("ldc"), GP64()), Load(Param("k"), GP64())
-		SHLQ(Imm(2), lda)
-		SHLQ(Imm(2), ldc)
-		SHLQ(Imm(uint64(size/2)), ldb)
-		rows := rowPointers(a, lda, m)
-		acc := make([][]reg.VecVirtual, m)
-		eachRow(c, ldc, m, func(r int, p reg.Register) {
-			for v := range nr / lanes {
-				y := vec()
-				VMOVUPS(at(p, 4*lanes*v), y)
-				acc[r] = append(acc[r], y)
-			}
-		})
-		loop(fmt.Sprintf("k%d", m), k, func() {
-			var w []reg.VecVirtual
-			for v := range nr / lanes {
-				y := vec()
-				if halfs {
-					VCVTPH2PS(at(b, 2*lanes*v), y)
-				} else {
-					VMOVUPS(at(b, 4*lanes*v), y)
-				}
-				w = append(w, y)
-			}
-			for r := range m {
-				x := vec()
-				VBROADCASTSS(rows[r], x)
-				for v := range w {
-					VFMADD231PS(x, w[v], acc[r][v])
-				}
-			}
-			ADDQ(ldb, b)
-			ADDQ(Imm(4), a)
-			if m > 4 {
-				ADDQ(Imm(4), rows[4].Base)
-			}
-		})
-		Load(Param("c"), c)
-		eachRow(c, ldc, m, func(r int, p reg.Register) {
-			for v := range acc[r] {
-				VMOVUPS(acc[r][v], at(p, 4*lanes*v))
-			}
-		})
-		VZEROUPPER()
-		RET()
-	}
-}
-
 // rowPointers addresses m rows through two bases and the multiples of the step.
 func rowPointers(a, step reg.Register, m int) []Mem {
 	var mems []Mem

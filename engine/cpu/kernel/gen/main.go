@@ -35,8 +35,9 @@ func main() {
 		}
 		sketchQ8_0(i)
 		sketchGemv(i)
-		multiply(i, false)
-		multiply(i, true)
+		for _, e := range elements {
+			multiply(i, e)
+		}
 	}
 	extent()
 	quantizeTile()
