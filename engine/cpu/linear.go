@@ -28,6 +28,9 @@ type product struct {
 	y    *tensor
 	step int // weight rows a piece
 	run  func(p *pass, x *tensor, pr *product, from, to int, s *scratch)
+
+	packed []float32 // of gemvFew: x, and which product takes it
+	index  int
 }
 
 func (pr *product) pieces() int { return (pr.w.rows + pr.step - 1) / pr.step }
@@ -64,6 +67,9 @@ func (p *pass) plan(x *tensor, w *weight, sums bool) product {
 	case few && !w.quantised:
 		p.read(x)
 		pr.step, pr.run = several, (*pass).dots
+	case few && x.rows > 1 && p.set.GemvFew[w.Type][0] != nil:
+		pr.packed, pr.index = p.packRows(x, w.Type)
+		pr.step, pr.run = several, (*pass).gemvFew
 	case few && w.gemv != nil:
 		p.quantiseRows(x)
 		pr.step, pr.run = several, (*pass).gemv
@@ -89,6 +95,16 @@ func (p *pass) gemv(x *tensor, pr *product, from, to int, _ *scratch) {
 		}
 		w.gemv(&w.Data[from*w.rowBytes], to-from, w.rowBytes, w.blocks,
 			&a.digits[0], &a.digits[w.cols], &a.scale[0], sum, &pr.y.row(r)[from])
+	}
+}
+
+// gemvFew is the same, of several rows in one go.
+func (p *pass) gemvFew(x *tensor, pr *product, from, to int, s *scratch) {
+	w, n := pr.w, to-from
+	out := grown(&s.out, 2<<pr.index*n)
+	p.set.GemvFew[w.Type][pr.index](&w.Data[from*w.rowBytes], n, w.rowBytes, w.blocks, &pr.packed[0], &out[0], 4*n)
+	for r := range x.rows {
+		copy(pr.y.row(r)[from:to], out[r*n:])
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"math"
 	"unsafe"
 
+	"lapidary/checkpoint"
 	"lapidary/engine"
 	"lapidary/engine/cpu/kernel"
 )
@@ -23,8 +24,9 @@ type tensor struct {
 
 // digits are a tensor's quantised rows in the layouts that have been asked for.
 type digits struct {
-	rows  []activations // a few rows, each as it lies
-	tiles *tiles        // the last one filled up with zeros
+	rows  []activations         // a few rows, each as it lies
+	few   map[packing][]float32 // the same, side by side
+	tiles *tiles                // the last one filled up with zeros
 }
 
 func (t *tensor) Dims() (rows, width int) { return t.rows, t.width }
@@ -89,6 +91,38 @@ func (p *pass) quantiseRows(t *tensor) {
 		p.set.Quantize(&t.row(r)[0], k/32, &a.digits[0], &a.digits[k], &a.scale[0], &a.sum[0], &a.sum16[0])
 		buffer = buffer[size:]
 	}
+}
+
+// packing tells apart how formats have rows beside one another.
+type packing struct{ block, group int }
+
+// packRows lays the few rows of t out for products with a format, once for all
+// formats of its kind, and returns the index of the product that takes them.
+// Rows that are missing are copies of the last.
+func (p *pass) packRows(t *tensor, typ checkpoint.Type) (packed []float32, index int) {
+	p.quantiseRows(t)
+	for 2<<index < t.rows {
+		index++
+	}
+	group := kernel.Formats[typ].Group
+	key := packing{typ.Block(), group}
+	if t.digits.few[key] == nil {
+		rows := make([]kernel.Row, 2<<index)
+		for i := range rows {
+			a := &t.digits.rows[min(i, t.rows-1)]
+			rows[i] = kernel.Row{High: a.digits[:t.width], Low: a.digits[t.width:], Scale: a.scale, Sum: a.sum}
+			if group == 16 {
+				rows[i].Sum = a.sum16
+			}
+		}
+		packed := p.alloc(kernel.PackedFloats(typ, t.width, len(rows)))
+		kernel.PackRows(typ, packed, rows)
+		if t.digits.few == nil {
+			t.digits.few = map[packing][]float32{}
+		}
+		t.digits.few[key] = packed
+	}
+	return t.digits.few[key], index
 }
 
 // tiles are quantised rows, MR side by side.

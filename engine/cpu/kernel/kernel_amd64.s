@@ -6428,6 +6428,4494 @@ dwords:
 	VZEROUPPER
 	RET
 
+// func gemvQ8_0TwoAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+// Requires: AVX, AVX2, AVX512F, AVX512VNNI, F16C, MMX+
+TEXT ·gemvQ8_0TwoAVX512(SB), NOSPLIT, $0-56
+	MOVQ   w+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   out+40(FP), DX
+	VPXORD Z28, Z28, Z28
+
+rows:
+	MOVQ   AX, BX
+	MOVQ   rowBytes+16(FP), SI
+	ADDQ   SI, AX
+	MOVQ   blocks+24(FP), SI
+	MOVQ   rows+32(FP), DI
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+
+blocks:
+	PREFETCHT0    4096(BX)
+	VPBROADCASTW  (BX), X0
+	VCVTPH2PS     X0, Y0
+	VSHUFF64X2    $0x44, Z0, Z0, Z1
+	VFMADD231PS   192(DI), Z1, Z18
+	VMOVDQU       2(BX), Y2
+	VPXOR         bytes80<>+0(SB), Y2, Y2
+	VSHUFF64X2    $0x44, Z2, Z2, Z1
+	VSHUFF64X2    $0x44, Z0, Z0, Z3
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      (DI), Z1, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      64(DI), Z1, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        128(DI), Z3, Z1
+	VFMADD231PS   Z1, Z4, Z16
+	ADDQ          $0x22, BX
+	ADDQ          $0x00000100, DI
+	DECQ          SI
+	JNZ           blocks
+	MOVQ          outStep+48(FP), SI
+	MOVQ          DX, BX
+	VBROADCASTSS  wordc3000000<>+0(SB), Z1
+	VMULPS        Z1, Z18, Z18
+	VADDPS        Z18, Z16, Z16
+	VEXTRACTF64X4 $0x00, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	ADDQ          $0x04, DX
+	DECQ          CX
+	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func gemvQ8_0FourAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+// Requires: AVX, AVX2, AVX512F, AVX512VNNI, F16C, MMX+
+TEXT ·gemvQ8_0FourAVX512(SB), NOSPLIT, $0-56
+	MOVQ   w+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   out+40(FP), DX
+	VPXORD Z28, Z28, Z28
+
+rows:
+	MOVQ   AX, BX
+	MOVQ   rowBytes+16(FP), SI
+	ADDQ   SI, AX
+	MOVQ   blocks+24(FP), SI
+	MOVQ   rows+32(FP), DI
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+
+blocks:
+	PREFETCHT0    4096(BX)
+	VPBROADCASTW  (BX), X0
+	VCVTPH2PS     X0, Y0
+	VSHUFF64X2    $0x44, Z0, Z0, Z1
+	VFMADD231PS   384(DI), Z1, Z18
+	VFMADD231PS   448(DI), Z1, Z21
+	VMOVDQU       2(BX), Y2
+	VPXOR         bytes80<>+0(SB), Y2, Y2
+	VSHUFF64X2    $0x44, Z2, Z2, Z1
+	VSHUFF64X2    $0x44, Z0, Z0, Z3
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      (DI), Z1, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      64(DI), Z1, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        128(DI), Z3, Z5
+	VFMADD231PS   Z5, Z4, Z16
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      192(DI), Z1, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      256(DI), Z1, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        320(DI), Z3, Z1
+	VFMADD231PS   Z1, Z4, Z19
+	ADDQ          $0x22, BX
+	ADDQ          $0x00000200, DI
+	DECQ          SI
+	JNZ           blocks
+	MOVQ          outStep+48(FP), SI
+	MOVQ          DX, BX
+	VBROADCASTSS  wordc3000000<>+0(SB), Z1
+	VMULPS        Z1, Z18, Z18
+	VADDPS        Z18, Z16, Z16
+	VEXTRACTF64X4 $0x00, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VBROADCASTSS  wordc3000000<>+0(SB), Z1
+	VMULPS        Z1, Z21, Z21
+	VADDPS        Z21, Z19, Z19
+	VEXTRACTF64X4 $0x00, Z19, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z19, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	ADDQ          $0x04, DX
+	DECQ          CX
+	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func gemvQ8_0EightAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+// Requires: AVX, AVX2, AVX512F, AVX512VNNI, F16C, MMX+
+TEXT ·gemvQ8_0EightAVX512(SB), NOSPLIT, $0-56
+	MOVQ   w+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   out+40(FP), DX
+	VPXORD Z28, Z28, Z28
+
+rows:
+	MOVQ   AX, BX
+	MOVQ   rowBytes+16(FP), SI
+	ADDQ   SI, AX
+	MOVQ   blocks+24(FP), SI
+	MOVQ   rows+32(FP), DI
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	VPXORD Z26, Z26, Z26
+	VPXORD Z27, Z27, Z27
+
+blocks:
+	PREFETCHT0    4096(BX)
+	VPBROADCASTW  (BX), X0
+	VCVTPH2PS     X0, Y0
+	VSHUFF64X2    $0x44, Z0, Z0, Z1
+	VFMADD231PS   768(DI), Z1, Z18
+	VFMADD231PS   832(DI), Z1, Z21
+	VFMADD231PS   896(DI), Z1, Z24
+	VFMADD231PS   960(DI), Z1, Z27
+	VMOVDQU       2(BX), Y2
+	VPXOR         bytes80<>+0(SB), Y2, Y2
+	VSHUFF64X2    $0x44, Z2, Z2, Z1
+	VSHUFF64X2    $0x44, Z0, Z0, Z3
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      (DI), Z1, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      64(DI), Z1, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        128(DI), Z3, Z5
+	VFMADD231PS   Z5, Z4, Z16
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      192(DI), Z1, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      256(DI), Z1, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        320(DI), Z3, Z5
+	VFMADD231PS   Z5, Z4, Z19
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      384(DI), Z1, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      448(DI), Z1, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        512(DI), Z3, Z5
+	VFMADD231PS   Z5, Z4, Z22
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      576(DI), Z1, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      640(DI), Z1, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        704(DI), Z3, Z1
+	VFMADD231PS   Z1, Z4, Z25
+	ADDQ          $0x22, BX
+	ADDQ          $0x00000400, DI
+	DECQ          SI
+	JNZ           blocks
+	MOVQ          outStep+48(FP), SI
+	MOVQ          DX, BX
+	VBROADCASTSS  wordc3000000<>+0(SB), Z1
+	VMULPS        Z1, Z18, Z18
+	VADDPS        Z18, Z16, Z16
+	VEXTRACTF64X4 $0x00, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VBROADCASTSS  wordc3000000<>+0(SB), Z1
+	VMULPS        Z1, Z21, Z21
+	VADDPS        Z21, Z19, Z19
+	VEXTRACTF64X4 $0x00, Z19, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z19, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VBROADCASTSS  wordc3000000<>+0(SB), Z1
+	VMULPS        Z1, Z24, Z24
+	VADDPS        Z24, Z22, Z22
+	VEXTRACTF64X4 $0x00, Z22, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z22, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VBROADCASTSS  wordc3000000<>+0(SB), Z1
+	VMULPS        Z1, Z27, Z27
+	VADDPS        Z27, Z25, Z25
+	VEXTRACTF64X4 $0x00, Z25, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z25, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	ADDQ          $0x04, DX
+	DECQ          CX
+	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func gemvQ4_0TwoAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+// Requires: AVX, AVX2, AVX512F, AVX512VNNI, F16C, MMX+
+TEXT ·gemvQ4_0TwoAVX512(SB), NOSPLIT, $0-56
+	MOVQ   w+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   out+40(FP), DX
+	VPXORD Z28, Z28, Z28
+
+rows:
+	MOVQ   AX, BX
+	MOVQ   rowBytes+16(FP), SI
+	ADDQ   SI, AX
+	MOVQ   blocks+24(FP), SI
+	MOVQ   rows+32(FP), DI
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+
+blocks:
+	PREFETCHT0    4096(BX)
+	VPBROADCASTW  (BX), X0
+	VCVTPH2PS     X0, Y0
+	VSHUFF64X2    $0x44, Z0, Z0, Z1
+	VFMADD231PS   192(DI), Z1, Z18
+	VMOVDQU       2(BX), X3
+	VPSRLW        $0x04, X3, X1
+	VINSERTI128   $0x01, X1, Y3, Y2
+	VPAND         bytes0f<>+0(SB), Y2, Y2
+	VSHUFF64X2    $0x44, Z2, Z2, Z1
+	VSHUFF64X2    $0x44, Z0, Z0, Z4
+	VMOVDQA32     Z28, Z5
+	VPDPBUSD      (DI), Z1, Z5
+	VPSLLD        $0x07, Z5, Z5
+	VPDPBUSD      64(DI), Z1, Z5
+	VCVTDQ2PS     Z5, Z5
+	VMULPS        128(DI), Z4, Z1
+	VFMADD231PS   Z1, Z5, Z16
+	ADDQ          $0x12, BX
+	ADDQ          $0x00000100, DI
+	DECQ          SI
+	JNZ           blocks
+	MOVQ          outStep+48(FP), SI
+	MOVQ          DX, BX
+	VBROADCASTSS  wordc1000000<>+0(SB), Z1
+	VMULPS        Z1, Z18, Z18
+	VADDPS        Z18, Z16, Z16
+	VEXTRACTF64X4 $0x00, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	ADDQ          $0x04, DX
+	DECQ          CX
+	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func gemvQ4_0FourAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+// Requires: AVX, AVX2, AVX512F, AVX512VNNI, F16C, MMX+
+TEXT ·gemvQ4_0FourAVX512(SB), NOSPLIT, $0-56
+	MOVQ   w+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   out+40(FP), DX
+	VPXORD Z28, Z28, Z28
+
+rows:
+	MOVQ   AX, BX
+	MOVQ   rowBytes+16(FP), SI
+	ADDQ   SI, AX
+	MOVQ   blocks+24(FP), SI
+	MOVQ   rows+32(FP), DI
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+
+blocks:
+	PREFETCHT0    4096(BX)
+	VPBROADCASTW  (BX), X0
+	VCVTPH2PS     X0, Y0
+	VSHUFF64X2    $0x44, Z0, Z0, Z1
+	VFMADD231PS   384(DI), Z1, Z18
+	VFMADD231PS   448(DI), Z1, Z21
+	VMOVDQU       2(BX), X3
+	VPSRLW        $0x04, X3, X1
+	VINSERTI128   $0x01, X1, Y3, Y2
+	VPAND         bytes0f<>+0(SB), Y2, Y2
+	VSHUFF64X2    $0x44, Z2, Z2, Z1
+	VSHUFF64X2    $0x44, Z0, Z0, Z4
+	VMOVDQA32     Z28, Z5
+	VPDPBUSD      (DI), Z1, Z5
+	VPSLLD        $0x07, Z5, Z5
+	VPDPBUSD      64(DI), Z1, Z5
+	VCVTDQ2PS     Z5, Z5
+	VMULPS        128(DI), Z4, Z6
+	VFMADD231PS   Z6, Z5, Z16
+	VMOVDQA32     Z28, Z5
+	VPDPBUSD      192(DI), Z1, Z5
+	VPSLLD        $0x07, Z5, Z5
+	VPDPBUSD      256(DI), Z1, Z5
+	VCVTDQ2PS     Z5, Z5
+	VMULPS        320(DI), Z4, Z1
+	VFMADD231PS   Z1, Z5, Z19
+	ADDQ          $0x12, BX
+	ADDQ          $0x00000200, DI
+	DECQ          SI
+	JNZ           blocks
+	MOVQ          outStep+48(FP), SI
+	MOVQ          DX, BX
+	VBROADCASTSS  wordc1000000<>+0(SB), Z1
+	VMULPS        Z1, Z18, Z18
+	VADDPS        Z18, Z16, Z16
+	VEXTRACTF64X4 $0x00, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VBROADCASTSS  wordc1000000<>+0(SB), Z1
+	VMULPS        Z1, Z21, Z21
+	VADDPS        Z21, Z19, Z19
+	VEXTRACTF64X4 $0x00, Z19, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z19, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	ADDQ          $0x04, DX
+	DECQ          CX
+	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func gemvQ4_0EightAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+// Requires: AVX, AVX2, AVX512F, AVX512VNNI, F16C, MMX+
+TEXT ·gemvQ4_0EightAVX512(SB), NOSPLIT, $0-56
+	MOVQ   w+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   out+40(FP), DX
+	VPXORD Z28, Z28, Z28
+
+rows:
+	MOVQ   AX, BX
+	MOVQ   rowBytes+16(FP), SI
+	ADDQ   SI, AX
+	MOVQ   blocks+24(FP), SI
+	MOVQ   rows+32(FP), DI
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	VPXORD Z26, Z26, Z26
+	VPXORD Z27, Z27, Z27
+
+blocks:
+	PREFETCHT0    4096(BX)
+	VPBROADCASTW  (BX), X0
+	VCVTPH2PS     X0, Y0
+	VSHUFF64X2    $0x44, Z0, Z0, Z1
+	VFMADD231PS   768(DI), Z1, Z18
+	VFMADD231PS   832(DI), Z1, Z21
+	VFMADD231PS   896(DI), Z1, Z24
+	VFMADD231PS   960(DI), Z1, Z27
+	VMOVDQU       2(BX), X3
+	VPSRLW        $0x04, X3, X1
+	VINSERTI128   $0x01, X1, Y3, Y2
+	VPAND         bytes0f<>+0(SB), Y2, Y2
+	VSHUFF64X2    $0x44, Z2, Z2, Z1
+	VSHUFF64X2    $0x44, Z0, Z0, Z4
+	VMOVDQA32     Z28, Z5
+	VPDPBUSD      (DI), Z1, Z5
+	VPSLLD        $0x07, Z5, Z5
+	VPDPBUSD      64(DI), Z1, Z5
+	VCVTDQ2PS     Z5, Z5
+	VMULPS        128(DI), Z4, Z6
+	VFMADD231PS   Z6, Z5, Z16
+	VMOVDQA32     Z28, Z5
+	VPDPBUSD      192(DI), Z1, Z5
+	VPSLLD        $0x07, Z5, Z5
+	VPDPBUSD      256(DI), Z1, Z5
+	VCVTDQ2PS     Z5, Z5
+	VMULPS        320(DI), Z4, Z6
+	VFMADD231PS   Z6, Z5, Z19
+	VMOVDQA32     Z28, Z5
+	VPDPBUSD      384(DI), Z1, Z5
+	VPSLLD        $0x07, Z5, Z5
+	VPDPBUSD      448(DI), Z1, Z5
+	VCVTDQ2PS     Z5, Z5
+	VMULPS        512(DI), Z4, Z6
+	VFMADD231PS   Z6, Z5, Z22
+	VMOVDQA32     Z28, Z5
+	VPDPBUSD      576(DI), Z1, Z5
+	VPSLLD        $0x07, Z5, Z5
+	VPDPBUSD      640(DI), Z1, Z5
+	VCVTDQ2PS     Z5, Z5
+	VMULPS        704(DI), Z4, Z1
+	VFMADD231PS   Z1, Z5, Z25
+	ADDQ          $0x12, BX
+	ADDQ          $0x00000400, DI
+	DECQ          SI
+	JNZ           blocks
+	MOVQ          outStep+48(FP), SI
+	MOVQ          DX, BX
+	VBROADCASTSS  wordc1000000<>+0(SB), Z1
+	VMULPS        Z1, Z18, Z18
+	VADDPS        Z18, Z16, Z16
+	VEXTRACTF64X4 $0x00, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VBROADCASTSS  wordc1000000<>+0(SB), Z1
+	VMULPS        Z1, Z21, Z21
+	VADDPS        Z21, Z19, Z19
+	VEXTRACTF64X4 $0x00, Z19, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z19, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VBROADCASTSS  wordc1000000<>+0(SB), Z1
+	VMULPS        Z1, Z24, Z24
+	VADDPS        Z24, Z22, Z22
+	VEXTRACTF64X4 $0x00, Z22, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z22, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VBROADCASTSS  wordc1000000<>+0(SB), Z1
+	VMULPS        Z1, Z27, Z27
+	VADDPS        Z27, Z25, Z25
+	VEXTRACTF64X4 $0x00, Z25, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z25, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	ADDQ          $0x04, DX
+	DECQ          CX
+	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func gemvQ4_1TwoAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+// Requires: AVX, AVX2, AVX512F, AVX512VNNI, F16C, MMX+
+TEXT ·gemvQ4_1TwoAVX512(SB), NOSPLIT, $0-56
+	MOVQ   w+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   out+40(FP), DX
+	VPXORD Z28, Z28, Z28
+
+rows:
+	MOVQ   AX, BX
+	MOVQ   rowBytes+16(FP), SI
+	ADDQ   SI, AX
+	MOVQ   blocks+24(FP), SI
+	MOVQ   rows+32(FP), DI
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+
+blocks:
+	PREFETCHT0    4096(BX)
+	VPBROADCASTW  (BX), X0
+	VCVTPH2PS     X0, Y0
+	VPBROADCASTW  2(BX), X1
+	VCVTPH2PS     X1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z2
+	VFMADD231PS   192(DI), Z2, Z18
+	VMOVDQU       4(BX), X3
+	VPSRLW        $0x04, X3, X1
+	VINSERTI128   $0x01, X1, Y3, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z2
+	VSHUFF64X2    $0x44, Z0, Z0, Z4
+	VMOVDQA32     Z28, Z5
+	VPDPBUSD      (DI), Z2, Z5
+	VPSLLD        $0x07, Z5, Z5
+	VPDPBUSD      64(DI), Z2, Z5
+	VCVTDQ2PS     Z5, Z5
+	VMULPS        128(DI), Z4, Z2
+	VFMADD231PS   Z2, Z5, Z16
+	ADDQ          $0x14, BX
+	ADDQ          $0x00000100, DI
+	DECQ          SI
+	JNZ           blocks
+	MOVQ          outStep+48(FP), SI
+	MOVQ          DX, BX
+	VADDPS        Z18, Z16, Z16
+	VEXTRACTF64X4 $0x00, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	ADDQ          $0x04, DX
+	DECQ          CX
+	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func gemvQ4_1FourAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+// Requires: AVX, AVX2, AVX512F, AVX512VNNI, F16C, MMX+
+TEXT ·gemvQ4_1FourAVX512(SB), NOSPLIT, $0-56
+	MOVQ   w+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   out+40(FP), DX
+	VPXORD Z28, Z28, Z28
+
+rows:
+	MOVQ   AX, BX
+	MOVQ   rowBytes+16(FP), SI
+	ADDQ   SI, AX
+	MOVQ   blocks+24(FP), SI
+	MOVQ   rows+32(FP), DI
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+
+blocks:
+	PREFETCHT0    4096(BX)
+	VPBROADCASTW  (BX), X0
+	VCVTPH2PS     X0, Y0
+	VPBROADCASTW  2(BX), X1
+	VCVTPH2PS     X1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z2
+	VFMADD231PS   384(DI), Z2, Z18
+	VFMADD231PS   448(DI), Z2, Z21
+	VMOVDQU       4(BX), X3
+	VPSRLW        $0x04, X3, X1
+	VINSERTI128   $0x01, X1, Y3, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z2
+	VSHUFF64X2    $0x44, Z0, Z0, Z4
+	VMOVDQA32     Z28, Z5
+	VPDPBUSD      (DI), Z2, Z5
+	VPSLLD        $0x07, Z5, Z5
+	VPDPBUSD      64(DI), Z2, Z5
+	VCVTDQ2PS     Z5, Z5
+	VMULPS        128(DI), Z4, Z6
+	VFMADD231PS   Z6, Z5, Z16
+	VMOVDQA32     Z28, Z5
+	VPDPBUSD      192(DI), Z2, Z5
+	VPSLLD        $0x07, Z5, Z5
+	VPDPBUSD      256(DI), Z2, Z5
+	VCVTDQ2PS     Z5, Z5
+	VMULPS        320(DI), Z4, Z2
+	VFMADD231PS   Z2, Z5, Z19
+	ADDQ          $0x14, BX
+	ADDQ          $0x00000200, DI
+	DECQ          SI
+	JNZ           blocks
+	MOVQ          outStep+48(FP), SI
+	MOVQ          DX, BX
+	VADDPS        Z18, Z16, Z16
+	VEXTRACTF64X4 $0x00, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VADDPS        Z21, Z19, Z19
+	VEXTRACTF64X4 $0x00, Z19, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z19, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	ADDQ          $0x04, DX
+	DECQ          CX
+	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func gemvQ4_1EightAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+// Requires: AVX, AVX2, AVX512F, AVX512VNNI, F16C, MMX+
+TEXT ·gemvQ4_1EightAVX512(SB), NOSPLIT, $0-56
+	MOVQ   w+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   out+40(FP), DX
+	VPXORD Z28, Z28, Z28
+
+rows:
+	MOVQ   AX, BX
+	MOVQ   rowBytes+16(FP), SI
+	ADDQ   SI, AX
+	MOVQ   blocks+24(FP), SI
+	MOVQ   rows+32(FP), DI
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	VPXORD Z26, Z26, Z26
+	VPXORD Z27, Z27, Z27
+
+blocks:
+	PREFETCHT0    4096(BX)
+	VPBROADCASTW  (BX), X0
+	VCVTPH2PS     X0, Y0
+	VPBROADCASTW  2(BX), X1
+	VCVTPH2PS     X1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z2
+	VFMADD231PS   768(DI), Z2, Z18
+	VFMADD231PS   832(DI), Z2, Z21
+	VFMADD231PS   896(DI), Z2, Z24
+	VFMADD231PS   960(DI), Z2, Z27
+	VMOVDQU       4(BX), X3
+	VPSRLW        $0x04, X3, X1
+	VINSERTI128   $0x01, X1, Y3, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z2
+	VSHUFF64X2    $0x44, Z0, Z0, Z4
+	VMOVDQA32     Z28, Z5
+	VPDPBUSD      (DI), Z2, Z5
+	VPSLLD        $0x07, Z5, Z5
+	VPDPBUSD      64(DI), Z2, Z5
+	VCVTDQ2PS     Z5, Z5
+	VMULPS        128(DI), Z4, Z6
+	VFMADD231PS   Z6, Z5, Z16
+	VMOVDQA32     Z28, Z5
+	VPDPBUSD      192(DI), Z2, Z5
+	VPSLLD        $0x07, Z5, Z5
+	VPDPBUSD      256(DI), Z2, Z5
+	VCVTDQ2PS     Z5, Z5
+	VMULPS        320(DI), Z4, Z6
+	VFMADD231PS   Z6, Z5, Z19
+	VMOVDQA32     Z28, Z5
+	VPDPBUSD      384(DI), Z2, Z5
+	VPSLLD        $0x07, Z5, Z5
+	VPDPBUSD      448(DI), Z2, Z5
+	VCVTDQ2PS     Z5, Z5
+	VMULPS        512(DI), Z4, Z6
+	VFMADD231PS   Z6, Z5, Z22
+	VMOVDQA32     Z28, Z5
+	VPDPBUSD      576(DI), Z2, Z5
+	VPSLLD        $0x07, Z5, Z5
+	VPDPBUSD      640(DI), Z2, Z5
+	VCVTDQ2PS     Z5, Z5
+	VMULPS        704(DI), Z4, Z2
+	VFMADD231PS   Z2, Z5, Z25
+	ADDQ          $0x14, BX
+	ADDQ          $0x00000400, DI
+	DECQ          SI
+	JNZ           blocks
+	MOVQ          outStep+48(FP), SI
+	MOVQ          DX, BX
+	VADDPS        Z18, Z16, Z16
+	VEXTRACTF64X4 $0x00, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VADDPS        Z21, Z19, Z19
+	VEXTRACTF64X4 $0x00, Z19, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z19, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VADDPS        Z24, Z22, Z22
+	VEXTRACTF64X4 $0x00, Z22, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z22, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VADDPS        Z27, Z25, Z25
+	VEXTRACTF64X4 $0x00, Z25, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z25, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	ADDQ          $0x04, DX
+	DECQ          CX
+	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func gemvQ5_0TwoAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512VNNI, F16C, MMX+
+TEXT ·gemvQ5_0TwoAVX512(SB), NOSPLIT, $0-56
+	MOVQ   w+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   out+40(FP), DX
+	VPXORD Z28, Z28, Z28
+
+rows:
+	MOVQ   AX, BX
+	MOVQ   rowBytes+16(FP), SI
+	ADDQ   SI, AX
+	MOVQ   blocks+24(FP), SI
+	MOVQ   rows+32(FP), DI
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+
+blocks:
+	PREFETCHT0    4096(BX)
+	VPBROADCASTW  (BX), X0
+	VCVTPH2PS     X0, Y0
+	VSHUFF64X2    $0x44, Z0, Z0, Z1
+	VFMADD231PS   192(DI), Z1, Z18
+	VMOVDQU       6(BX), X3
+	VPSRLW        $0x04, X3, X1
+	VINSERTI128   $0x01, X1, Y3, Y2
+	VPAND         bytes0f<>+0(SB), Y2, Y2
+	KMOVD         2(BX), K1
+	VMOVDQU       bytes10<>+0(SB), Y1
+	VPADDB        Y1, Y2, K1, Y2
+	VSHUFF64X2    $0x44, Z2, Z2, Z1
+	VSHUFF64X2    $0x44, Z0, Z0, Z4
+	VMOVDQA32     Z28, Z5
+	VPDPBUSD      (DI), Z1, Z5
+	VPSLLD        $0x07, Z5, Z5
+	VPDPBUSD      64(DI), Z1, Z5
+	VCVTDQ2PS     Z5, Z5
+	VMULPS        128(DI), Z4, Z1
+	VFMADD231PS   Z1, Z5, Z16
+	ADDQ          $0x16, BX
+	ADDQ          $0x00000100, DI
+	DECQ          SI
+	JNZ           blocks
+	MOVQ          outStep+48(FP), SI
+	MOVQ          DX, BX
+	VBROADCASTSS  wordc1800000<>+0(SB), Z1
+	VMULPS        Z1, Z18, Z18
+	VADDPS        Z18, Z16, Z16
+	VEXTRACTF64X4 $0x00, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	ADDQ          $0x04, DX
+	DECQ          CX
+	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func gemvQ5_0FourAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512VNNI, F16C, MMX+
+TEXT ·gemvQ5_0FourAVX512(SB), NOSPLIT, $0-56
+	MOVQ   w+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   out+40(FP), DX
+	VPXORD Z28, Z28, Z28
+
+rows:
+	MOVQ   AX, BX
+	MOVQ   rowBytes+16(FP), SI
+	ADDQ   SI, AX
+	MOVQ   blocks+24(FP), SI
+	MOVQ   rows+32(FP), DI
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+
+blocks:
+	PREFETCHT0    4096(BX)
+	VPBROADCASTW  (BX), X0
+	VCVTPH2PS     X0, Y0
+	VSHUFF64X2    $0x44, Z0, Z0, Z1
+	VFMADD231PS   384(DI), Z1, Z18
+	VFMADD231PS   448(DI), Z1, Z21
+	VMOVDQU       6(BX), X3
+	VPSRLW        $0x04, X3, X1
+	VINSERTI128   $0x01, X1, Y3, Y2
+	VPAND         bytes0f<>+0(SB), Y2, Y2
+	KMOVD         2(BX), K1
+	VMOVDQU       bytes10<>+0(SB), Y1
+	VPADDB        Y1, Y2, K1, Y2
+	VSHUFF64X2    $0x44, Z2, Z2, Z1
+	VSHUFF64X2    $0x44, Z0, Z0, Z4
+	VMOVDQA32     Z28, Z5
+	VPDPBUSD      (DI), Z1, Z5
+	VPSLLD        $0x07, Z5, Z5
+	VPDPBUSD      64(DI), Z1, Z5
+	VCVTDQ2PS     Z5, Z5
+	VMULPS        128(DI), Z4, Z6
+	VFMADD231PS   Z6, Z5, Z16
+	VMOVDQA32     Z28, Z5
+	VPDPBUSD      192(DI), Z1, Z5
+	VPSLLD        $0x07, Z5, Z5
+	VPDPBUSD      256(DI), Z1, Z5
+	VCVTDQ2PS     Z5, Z5
+	VMULPS        320(DI), Z4, Z1
+	VFMADD231PS   Z1, Z5, Z19
+	ADDQ          $0x16, BX
+	ADDQ          $0x00000200, DI
+	DECQ          SI
+	JNZ           blocks
+	MOVQ          outStep+48(FP), SI
+	MOVQ          DX, BX
+	VBROADCASTSS  wordc1800000<>+0(SB), Z1
+	VMULPS        Z1, Z18, Z18
+	VADDPS        Z18, Z16, Z16
+	VEXTRACTF64X4 $0x00, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VBROADCASTSS  wordc1800000<>+0(SB), Z1
+	VMULPS        Z1, Z21, Z21
+	VADDPS        Z21, Z19, Z19
+	VEXTRACTF64X4 $0x00, Z19, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z19, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	ADDQ          $0x04, DX
+	DECQ          CX
+	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func gemvQ5_0EightAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512VNNI, F16C, MMX+
+TEXT ·gemvQ5_0EightAVX512(SB), NOSPLIT, $0-56
+	MOVQ   w+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   out+40(FP), DX
+	VPXORD Z28, Z28, Z28
+
+rows:
+	MOVQ   AX, BX
+	MOVQ   rowBytes+16(FP), SI
+	ADDQ   SI, AX
+	MOVQ   blocks+24(FP), SI
+	MOVQ   rows+32(FP), DI
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	VPXORD Z26, Z26, Z26
+	VPXORD Z27, Z27, Z27
+
+blocks:
+	PREFETCHT0    4096(BX)
+	VPBROADCASTW  (BX), X0
+	VCVTPH2PS     X0, Y0
+	VSHUFF64X2    $0x44, Z0, Z0, Z1
+	VFMADD231PS   768(DI), Z1, Z18
+	VFMADD231PS   832(DI), Z1, Z21
+	VFMADD231PS   896(DI), Z1, Z24
+	VFMADD231PS   960(DI), Z1, Z27
+	VMOVDQU       6(BX), X3
+	VPSRLW        $0x04, X3, X1
+	VINSERTI128   $0x01, X1, Y3, Y2
+	VPAND         bytes0f<>+0(SB), Y2, Y2
+	KMOVD         2(BX), K1
+	VMOVDQU       bytes10<>+0(SB), Y1
+	VPADDB        Y1, Y2, K1, Y2
+	VSHUFF64X2    $0x44, Z2, Z2, Z1
+	VSHUFF64X2    $0x44, Z0, Z0, Z4
+	VMOVDQA32     Z28, Z5
+	VPDPBUSD      (DI), Z1, Z5
+	VPSLLD        $0x07, Z5, Z5
+	VPDPBUSD      64(DI), Z1, Z5
+	VCVTDQ2PS     Z5, Z5
+	VMULPS        128(DI), Z4, Z6
+	VFMADD231PS   Z6, Z5, Z16
+	VMOVDQA32     Z28, Z5
+	VPDPBUSD      192(DI), Z1, Z5
+	VPSLLD        $0x07, Z5, Z5
+	VPDPBUSD      256(DI), Z1, Z5
+	VCVTDQ2PS     Z5, Z5
+	VMULPS        320(DI), Z4, Z6
+	VFMADD231PS   Z6, Z5, Z19
+	VMOVDQA32     Z28, Z5
+	VPDPBUSD      384(DI), Z1, Z5
+	VPSLLD        $0x07, Z5, Z5
+	VPDPBUSD      448(DI), Z1, Z5
+	VCVTDQ2PS     Z5, Z5
+	VMULPS        512(DI), Z4, Z6
+	VFMADD231PS   Z6, Z5, Z22
+	VMOVDQA32     Z28, Z5
+	VPDPBUSD      576(DI), Z1, Z5
+	VPSLLD        $0x07, Z5, Z5
+	VPDPBUSD      640(DI), Z1, Z5
+	VCVTDQ2PS     Z5, Z5
+	VMULPS        704(DI), Z4, Z1
+	VFMADD231PS   Z1, Z5, Z25
+	ADDQ          $0x16, BX
+	ADDQ          $0x00000400, DI
+	DECQ          SI
+	JNZ           blocks
+	MOVQ          outStep+48(FP), SI
+	MOVQ          DX, BX
+	VBROADCASTSS  wordc1800000<>+0(SB), Z1
+	VMULPS        Z1, Z18, Z18
+	VADDPS        Z18, Z16, Z16
+	VEXTRACTF64X4 $0x00, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VBROADCASTSS  wordc1800000<>+0(SB), Z1
+	VMULPS        Z1, Z21, Z21
+	VADDPS        Z21, Z19, Z19
+	VEXTRACTF64X4 $0x00, Z19, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z19, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VBROADCASTSS  wordc1800000<>+0(SB), Z1
+	VMULPS        Z1, Z24, Z24
+	VADDPS        Z24, Z22, Z22
+	VEXTRACTF64X4 $0x00, Z22, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z22, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VBROADCASTSS  wordc1800000<>+0(SB), Z1
+	VMULPS        Z1, Z27, Z27
+	VADDPS        Z27, Z25, Z25
+	VEXTRACTF64X4 $0x00, Z25, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z25, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	ADDQ          $0x04, DX
+	DECQ          CX
+	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func gemvQ5_1TwoAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512VNNI, F16C, MMX+
+TEXT ·gemvQ5_1TwoAVX512(SB), NOSPLIT, $0-56
+	MOVQ   w+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   out+40(FP), DX
+	VPXORD Z28, Z28, Z28
+
+rows:
+	MOVQ   AX, BX
+	MOVQ   rowBytes+16(FP), SI
+	ADDQ   SI, AX
+	MOVQ   blocks+24(FP), SI
+	MOVQ   rows+32(FP), DI
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+
+blocks:
+	PREFETCHT0    4096(BX)
+	VPBROADCASTW  (BX), X0
+	VCVTPH2PS     X0, Y0
+	VPBROADCASTW  2(BX), X1
+	VCVTPH2PS     X1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z2
+	VFMADD231PS   192(DI), Z2, Z18
+	VMOVDQU       8(BX), X3
+	VPSRLW        $0x04, X3, X1
+	VINSERTI128   $0x01, X1, Y3, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	KMOVD         4(BX), K1
+	VMOVDQU       bytes10<>+0(SB), Y2
+	VPADDB        Y2, Y1, K1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z2
+	VSHUFF64X2    $0x44, Z0, Z0, Z4
+	VMOVDQA32     Z28, Z5
+	VPDPBUSD      (DI), Z2, Z5
+	VPSLLD        $0x07, Z5, Z5
+	VPDPBUSD      64(DI), Z2, Z5
+	VCVTDQ2PS     Z5, Z5
+	VMULPS        128(DI), Z4, Z2
+	VFMADD231PS   Z2, Z5, Z16
+	ADDQ          $0x18, BX
+	ADDQ          $0x00000100, DI
+	DECQ          SI
+	JNZ           blocks
+	MOVQ          outStep+48(FP), SI
+	MOVQ          DX, BX
+	VADDPS        Z18, Z16, Z16
+	VEXTRACTF64X4 $0x00, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	ADDQ          $0x04, DX
+	DECQ          CX
+	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func gemvQ5_1FourAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512VNNI, F16C, MMX+
+TEXT ·gemvQ5_1FourAVX512(SB), NOSPLIT, $0-56
+	MOVQ   w+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   out+40(FP), DX
+	VPXORD Z28, Z28, Z28
+
+rows:
+	MOVQ   AX, BX
+	MOVQ   rowBytes+16(FP), SI
+	ADDQ   SI, AX
+	MOVQ   blocks+24(FP), SI
+	MOVQ   rows+32(FP), DI
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+
+blocks:
+	PREFETCHT0    4096(BX)
+	VPBROADCASTW  (BX), X0
+	VCVTPH2PS     X0, Y0
+	VPBROADCASTW  2(BX), X1
+	VCVTPH2PS     X1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z2
+	VFMADD231PS   384(DI), Z2, Z18
+	VFMADD231PS   448(DI), Z2, Z21
+	VMOVDQU       8(BX), X3
+	VPSRLW        $0x04, X3, X1
+	VINSERTI128   $0x01, X1, Y3, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	KMOVD         4(BX), K1
+	VMOVDQU       bytes10<>+0(SB), Y2
+	VPADDB        Y2, Y1, K1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z2
+	VSHUFF64X2    $0x44, Z0, Z0, Z4
+	VMOVDQA32     Z28, Z5
+	VPDPBUSD      (DI), Z2, Z5
+	VPSLLD        $0x07, Z5, Z5
+	VPDPBUSD      64(DI), Z2, Z5
+	VCVTDQ2PS     Z5, Z5
+	VMULPS        128(DI), Z4, Z6
+	VFMADD231PS   Z6, Z5, Z16
+	VMOVDQA32     Z28, Z5
+	VPDPBUSD      192(DI), Z2, Z5
+	VPSLLD        $0x07, Z5, Z5
+	VPDPBUSD      256(DI), Z2, Z5
+	VCVTDQ2PS     Z5, Z5
+	VMULPS        320(DI), Z4, Z2
+	VFMADD231PS   Z2, Z5, Z19
+	ADDQ          $0x18, BX
+	ADDQ          $0x00000200, DI
+	DECQ          SI
+	JNZ           blocks
+	MOVQ          outStep+48(FP), SI
+	MOVQ          DX, BX
+	VADDPS        Z18, Z16, Z16
+	VEXTRACTF64X4 $0x00, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VADDPS        Z21, Z19, Z19
+	VEXTRACTF64X4 $0x00, Z19, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z19, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	ADDQ          $0x04, DX
+	DECQ          CX
+	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func gemvQ5_1EightAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512VNNI, F16C, MMX+
+TEXT ·gemvQ5_1EightAVX512(SB), NOSPLIT, $0-56
+	MOVQ   w+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   out+40(FP), DX
+	VPXORD Z28, Z28, Z28
+
+rows:
+	MOVQ   AX, BX
+	MOVQ   rowBytes+16(FP), SI
+	ADDQ   SI, AX
+	MOVQ   blocks+24(FP), SI
+	MOVQ   rows+32(FP), DI
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	VPXORD Z26, Z26, Z26
+	VPXORD Z27, Z27, Z27
+
+blocks:
+	PREFETCHT0    4096(BX)
+	VPBROADCASTW  (BX), X0
+	VCVTPH2PS     X0, Y0
+	VPBROADCASTW  2(BX), X1
+	VCVTPH2PS     X1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z2
+	VFMADD231PS   768(DI), Z2, Z18
+	VFMADD231PS   832(DI), Z2, Z21
+	VFMADD231PS   896(DI), Z2, Z24
+	VFMADD231PS   960(DI), Z2, Z27
+	VMOVDQU       8(BX), X3
+	VPSRLW        $0x04, X3, X1
+	VINSERTI128   $0x01, X1, Y3, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	KMOVD         4(BX), K1
+	VMOVDQU       bytes10<>+0(SB), Y2
+	VPADDB        Y2, Y1, K1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z2
+	VSHUFF64X2    $0x44, Z0, Z0, Z4
+	VMOVDQA32     Z28, Z5
+	VPDPBUSD      (DI), Z2, Z5
+	VPSLLD        $0x07, Z5, Z5
+	VPDPBUSD      64(DI), Z2, Z5
+	VCVTDQ2PS     Z5, Z5
+	VMULPS        128(DI), Z4, Z6
+	VFMADD231PS   Z6, Z5, Z16
+	VMOVDQA32     Z28, Z5
+	VPDPBUSD      192(DI), Z2, Z5
+	VPSLLD        $0x07, Z5, Z5
+	VPDPBUSD      256(DI), Z2, Z5
+	VCVTDQ2PS     Z5, Z5
+	VMULPS        320(DI), Z4, Z6
+	VFMADD231PS   Z6, Z5, Z19
+	VMOVDQA32     Z28, Z5
+	VPDPBUSD      384(DI), Z2, Z5
+	VPSLLD        $0x07, Z5, Z5
+	VPDPBUSD      448(DI), Z2, Z5
+	VCVTDQ2PS     Z5, Z5
+	VMULPS        512(DI), Z4, Z6
+	VFMADD231PS   Z6, Z5, Z22
+	VMOVDQA32     Z28, Z5
+	VPDPBUSD      576(DI), Z2, Z5
+	VPSLLD        $0x07, Z5, Z5
+	VPDPBUSD      640(DI), Z2, Z5
+	VCVTDQ2PS     Z5, Z5
+	VMULPS        704(DI), Z4, Z2
+	VFMADD231PS   Z2, Z5, Z25
+	ADDQ          $0x18, BX
+	ADDQ          $0x00000400, DI
+	DECQ          SI
+	JNZ           blocks
+	MOVQ          outStep+48(FP), SI
+	MOVQ          DX, BX
+	VADDPS        Z18, Z16, Z16
+	VEXTRACTF64X4 $0x00, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VADDPS        Z21, Z19, Z19
+	VEXTRACTF64X4 $0x00, Z19, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z19, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VADDPS        Z24, Z22, Z22
+	VEXTRACTF64X4 $0x00, Z22, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z22, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VADDPS        Z27, Z25, Z25
+	VEXTRACTF64X4 $0x00, Z25, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z25, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	ADDQ          $0x04, DX
+	DECQ          CX
+	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func gemvQ4_KTwoAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+// Requires: AVX, AVX2, AVX512F, AVX512VNNI, F16C, MMX+
+TEXT ·gemvQ4_KTwoAVX512(SB), NOSPLIT, $64-56
+	MOVQ   w+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   out+40(FP), DX
+	VPXORD Z28, Z28, Z28
+
+rows:
+	MOVQ   AX, BX
+	MOVQ   rowBytes+16(FP), SI
+	ADDQ   SI, AX
+	MOVQ   blocks+24(FP), SI
+	MOVQ   rows+32(FP), DI
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+
+blocks:
+	PREFETCHT0    4096(BX)
+	PREFETCHT0    4160(BX)
+	PREFETCHT0    4224(BX)
+	MOVL          4(BX), R8
+	MOVL          8(BX), R9
+	MOVL          12(BX), R10
+	MOVL          R8, R11
+	ANDL          $0x3f3f3f3f, R11
+	MOVL          R10, R12
+	ANDL          $0x0f0f0f0f, R12
+	SHRL          $0x02, R8
+	ANDL          $0x30303030, R8
+	ORL           R8, R12
+	VPBROADCASTW  (BX), X0
+	VCVTPH2PS     X0, Y0
+	VMOVD         R11, X1
+	VPINSRD       $0x01, R12, X1, X1
+	VPMOVZXBD     X1, Y1
+	VCVTDQ2PS     Y1, Y1
+	VMULPS        Y0, Y1, Y1
+	MOVL          R9, R8
+	ANDL          $0x3f3f3f3f, R8
+	SHRL          $0x04, R10
+	ANDL          $0x0f0f0f0f, R10
+	SHRL          $0x02, R9
+	ANDL          $0x30303030, R9
+	ORL           R9, R10
+	VPBROADCASTW  2(BX), X0
+	VCVTPH2PS     X0, Y0
+	VMOVD         R8, X2
+	VPINSRD       $0x01, R10, X2, X2
+	VPMOVZXBD     X2, Y2
+	VCVTDQ2PS     Y2, Y2
+	VMULPS        Y0, Y2, Y2
+	VXORPS        word80000000<>+0(SB), Y2, Y2
+	VMOVUPS       Y1, (SP)
+	VSHUFF64X2    $0x44, Z2, Z2, Z0
+	VFMADD231PS   1536(DI), Z0, Z18
+	VMOVDQU       16(BX), Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  (SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      (DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      64(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        128(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z16
+	VMOVDQU       16(BX), Y1
+	VPSRLW        $0x04, Y1, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  4(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      192(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      256(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        320(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z17
+	VMOVDQU       48(BX), Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  8(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      384(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      448(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        512(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z16
+	VMOVDQU       48(BX), Y1
+	VPSRLW        $0x04, Y1, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  12(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      576(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      640(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        704(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z17
+	VMOVDQU       80(BX), Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  16(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      768(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      832(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        896(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z16
+	VMOVDQU       80(BX), Y1
+	VPSRLW        $0x04, Y1, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  20(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      960(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      1024(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        1088(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z17
+	VMOVDQU       112(BX), Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  24(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      1152(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      1216(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        1280(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z16
+	VMOVDQU       112(BX), Y1
+	VPSRLW        $0x04, Y1, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  28(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      1344(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      1408(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        1472(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z17
+	ADDQ          $0x90, BX
+	ADDQ          $0x00000640, DI
+	DECQ          SI
+	JNZ           blocks
+	MOVQ          outStep+48(FP), SI
+	MOVQ          DX, BX
+	VADDPS        Z17, Z16, Z16
+	VADDPS        Z18, Z16, Z16
+	VEXTRACTF64X4 $0x00, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	ADDQ          $0x04, DX
+	DECQ          CX
+	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func gemvQ4_KFourAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+// Requires: AVX, AVX2, AVX512F, AVX512VNNI, F16C, MMX+
+TEXT ·gemvQ4_KFourAVX512(SB), NOSPLIT, $64-56
+	MOVQ   w+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   out+40(FP), DX
+	VPXORD Z28, Z28, Z28
+
+rows:
+	MOVQ   AX, BX
+	MOVQ   rowBytes+16(FP), SI
+	ADDQ   SI, AX
+	MOVQ   blocks+24(FP), SI
+	MOVQ   rows+32(FP), DI
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+
+blocks:
+	PREFETCHT0    4096(BX)
+	PREFETCHT0    4160(BX)
+	PREFETCHT0    4224(BX)
+	MOVL          4(BX), R8
+	MOVL          8(BX), R9
+	MOVL          12(BX), R10
+	MOVL          R8, R11
+	ANDL          $0x3f3f3f3f, R11
+	MOVL          R10, R12
+	ANDL          $0x0f0f0f0f, R12
+	SHRL          $0x02, R8
+	ANDL          $0x30303030, R8
+	ORL           R8, R12
+	VPBROADCASTW  (BX), X0
+	VCVTPH2PS     X0, Y0
+	VMOVD         R11, X1
+	VPINSRD       $0x01, R12, X1, X1
+	VPMOVZXBD     X1, Y1
+	VCVTDQ2PS     Y1, Y1
+	VMULPS        Y0, Y1, Y1
+	MOVL          R9, R8
+	ANDL          $0x3f3f3f3f, R8
+	SHRL          $0x04, R10
+	ANDL          $0x0f0f0f0f, R10
+	SHRL          $0x02, R9
+	ANDL          $0x30303030, R9
+	ORL           R9, R10
+	VPBROADCASTW  2(BX), X0
+	VCVTPH2PS     X0, Y0
+	VMOVD         R8, X2
+	VPINSRD       $0x01, R10, X2, X2
+	VPMOVZXBD     X2, Y2
+	VCVTDQ2PS     Y2, Y2
+	VMULPS        Y0, Y2, Y2
+	VXORPS        word80000000<>+0(SB), Y2, Y2
+	VMOVUPS       Y1, (SP)
+	VSHUFF64X2    $0x44, Z2, Z2, Z0
+	VFMADD231PS   3072(DI), Z0, Z18
+	VFMADD231PS   3136(DI), Z0, Z21
+	VMOVDQU       16(BX), Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  (SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      (DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      64(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        128(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z16
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      192(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      256(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        320(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z19
+	VMOVDQU       16(BX), Y1
+	VPSRLW        $0x04, Y1, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  4(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      384(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      448(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        512(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z17
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      576(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      640(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        704(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z20
+	VMOVDQU       48(BX), Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  8(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      768(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      832(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        896(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z16
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      960(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      1024(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        1088(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z19
+	VMOVDQU       48(BX), Y1
+	VPSRLW        $0x04, Y1, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  12(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      1152(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      1216(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        1280(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z17
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      1344(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      1408(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        1472(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z20
+	VMOVDQU       80(BX), Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  16(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      1536(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      1600(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        1664(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z16
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      1728(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      1792(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        1856(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z19
+	VMOVDQU       80(BX), Y1
+	VPSRLW        $0x04, Y1, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  20(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      1920(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      1984(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        2048(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z17
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      2112(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      2176(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        2240(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z20
+	VMOVDQU       112(BX), Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  24(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      2304(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      2368(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        2432(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z16
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      2496(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      2560(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        2624(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z19
+	VMOVDQU       112(BX), Y1
+	VPSRLW        $0x04, Y1, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  28(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      2688(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      2752(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        2816(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z17
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      2880(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      2944(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        3008(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z20
+	ADDQ          $0x90, BX
+	ADDQ          $0x00000c80, DI
+	DECQ          SI
+	JNZ           blocks
+	MOVQ          outStep+48(FP), SI
+	MOVQ          DX, BX
+	VADDPS        Z17, Z16, Z16
+	VADDPS        Z18, Z16, Z16
+	VEXTRACTF64X4 $0x00, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VADDPS        Z20, Z19, Z19
+	VADDPS        Z21, Z19, Z19
+	VEXTRACTF64X4 $0x00, Z19, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z19, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	ADDQ          $0x04, DX
+	DECQ          CX
+	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func gemvQ4_KEightAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+// Requires: AVX, AVX2, AVX512F, AVX512VNNI, F16C, MMX+
+TEXT ·gemvQ4_KEightAVX512(SB), NOSPLIT, $64-56
+	MOVQ   w+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   out+40(FP), DX
+	VPXORD Z28, Z28, Z28
+
+rows:
+	MOVQ   AX, BX
+	MOVQ   rowBytes+16(FP), SI
+	ADDQ   SI, AX
+	MOVQ   blocks+24(FP), SI
+	MOVQ   rows+32(FP), DI
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	VPXORD Z26, Z26, Z26
+	VPXORD Z27, Z27, Z27
+
+blocks:
+	PREFETCHT0    4096(BX)
+	PREFETCHT0    4160(BX)
+	PREFETCHT0    4224(BX)
+	MOVL          4(BX), R8
+	MOVL          8(BX), R9
+	MOVL          12(BX), R10
+	MOVL          R8, R11
+	ANDL          $0x3f3f3f3f, R11
+	MOVL          R10, R12
+	ANDL          $0x0f0f0f0f, R12
+	SHRL          $0x02, R8
+	ANDL          $0x30303030, R8
+	ORL           R8, R12
+	VPBROADCASTW  (BX), X0
+	VCVTPH2PS     X0, Y0
+	VMOVD         R11, X1
+	VPINSRD       $0x01, R12, X1, X1
+	VPMOVZXBD     X1, Y1
+	VCVTDQ2PS     Y1, Y1
+	VMULPS        Y0, Y1, Y1
+	MOVL          R9, R8
+	ANDL          $0x3f3f3f3f, R8
+	SHRL          $0x04, R10
+	ANDL          $0x0f0f0f0f, R10
+	SHRL          $0x02, R9
+	ANDL          $0x30303030, R9
+	ORL           R9, R10
+	VPBROADCASTW  2(BX), X0
+	VCVTPH2PS     X0, Y0
+	VMOVD         R8, X2
+	VPINSRD       $0x01, R10, X2, X2
+	VPMOVZXBD     X2, Y2
+	VCVTDQ2PS     Y2, Y2
+	VMULPS        Y0, Y2, Y2
+	VXORPS        word80000000<>+0(SB), Y2, Y2
+	VMOVUPS       Y1, (SP)
+	VSHUFF64X2    $0x44, Z2, Z2, Z0
+	VFMADD231PS   6144(DI), Z0, Z18
+	VFMADD231PS   6208(DI), Z0, Z21
+	VFMADD231PS   6272(DI), Z0, Z24
+	VFMADD231PS   6336(DI), Z0, Z27
+	VMOVDQU       16(BX), Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  (SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      (DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      64(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        128(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z16
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      192(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      256(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        320(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z19
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      384(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      448(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        512(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z22
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      576(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      640(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        704(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z25
+	VMOVDQU       16(BX), Y1
+	VPSRLW        $0x04, Y1, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  4(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      768(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      832(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        896(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z17
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      960(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      1024(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        1088(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z20
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      1152(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      1216(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        1280(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z23
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      1344(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      1408(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        1472(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z26
+	VMOVDQU       48(BX), Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  8(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      1536(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      1600(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        1664(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z16
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      1728(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      1792(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        1856(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z19
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      1920(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      1984(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        2048(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z22
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      2112(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      2176(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        2240(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z25
+	VMOVDQU       48(BX), Y1
+	VPSRLW        $0x04, Y1, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  12(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      2304(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      2368(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        2432(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z17
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      2496(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      2560(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        2624(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z20
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      2688(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      2752(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        2816(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z23
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      2880(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      2944(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        3008(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z26
+	VMOVDQU       80(BX), Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  16(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      3072(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      3136(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        3200(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z16
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      3264(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      3328(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        3392(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z19
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      3456(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      3520(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        3584(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z22
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      3648(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      3712(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        3776(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z25
+	VMOVDQU       80(BX), Y1
+	VPSRLW        $0x04, Y1, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  20(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      3840(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      3904(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        3968(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z17
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      4032(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      4096(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        4160(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z20
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      4224(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      4288(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        4352(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z23
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      4416(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      4480(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        4544(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z26
+	VMOVDQU       112(BX), Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  24(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      4608(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      4672(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        4736(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z16
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      4800(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      4864(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        4928(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z19
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      4992(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      5056(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        5120(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z22
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      5184(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      5248(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        5312(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z25
+	VMOVDQU       112(BX), Y1
+	VPSRLW        $0x04, Y1, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  28(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      5376(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      5440(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        5504(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z17
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      5568(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      5632(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        5696(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z20
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      5760(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      5824(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        5888(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z23
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      5952(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      6016(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        6080(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z26
+	ADDQ          $0x90, BX
+	ADDQ          $0x00001900, DI
+	DECQ          SI
+	JNZ           blocks
+	MOVQ          outStep+48(FP), SI
+	MOVQ          DX, BX
+	VADDPS        Z17, Z16, Z16
+	VADDPS        Z18, Z16, Z16
+	VEXTRACTF64X4 $0x00, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VADDPS        Z20, Z19, Z19
+	VADDPS        Z21, Z19, Z19
+	VEXTRACTF64X4 $0x00, Z19, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z19, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VADDPS        Z23, Z22, Z22
+	VADDPS        Z24, Z22, Z22
+	VEXTRACTF64X4 $0x00, Z22, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z22, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VADDPS        Z26, Z25, Z25
+	VADDPS        Z27, Z25, Z25
+	VEXTRACTF64X4 $0x00, Z25, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z25, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	ADDQ          $0x04, DX
+	DECQ          CX
+	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func gemvQ5_KTwoAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+// Requires: AVX, AVX2, AVX512F, AVX512VNNI, F16C, MMX+
+TEXT ·gemvQ5_KTwoAVX512(SB), NOSPLIT, $64-56
+	MOVQ   w+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   out+40(FP), DX
+	VPXORD Z28, Z28, Z28
+
+rows:
+	MOVQ   AX, BX
+	MOVQ   rowBytes+16(FP), SI
+	ADDQ   SI, AX
+	MOVQ   blocks+24(FP), SI
+	MOVQ   rows+32(FP), DI
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+
+blocks:
+	PREFETCHT0    4096(BX)
+	PREFETCHT0    4160(BX)
+	PREFETCHT0    4224(BX)
+	MOVL          4(BX), R8
+	MOVL          8(BX), R9
+	MOVL          12(BX), R10
+	MOVL          R8, R11
+	ANDL          $0x3f3f3f3f, R11
+	MOVL          R10, R12
+	ANDL          $0x0f0f0f0f, R12
+	SHRL          $0x02, R8
+	ANDL          $0x30303030, R8
+	ORL           R8, R12
+	VPBROADCASTW  (BX), X0
+	VCVTPH2PS     X0, Y0
+	VMOVD         R11, X1
+	VPINSRD       $0x01, R12, X1, X1
+	VPMOVZXBD     X1, Y1
+	VCVTDQ2PS     Y1, Y1
+	VMULPS        Y0, Y1, Y1
+	MOVL          R9, R8
+	ANDL          $0x3f3f3f3f, R8
+	SHRL          $0x04, R10
+	ANDL          $0x0f0f0f0f, R10
+	SHRL          $0x02, R9
+	ANDL          $0x30303030, R9
+	ORL           R9, R10
+	VPBROADCASTW  2(BX), X0
+	VCVTPH2PS     X0, Y0
+	VMOVD         R8, X2
+	VPINSRD       $0x01, R10, X2, X2
+	VPMOVZXBD     X2, Y2
+	VCVTDQ2PS     Y2, Y2
+	VMULPS        Y0, Y2, Y2
+	VXORPS        word80000000<>+0(SB), Y2, Y2
+	VMOVUPS       Y1, (SP)
+	VSHUFF64X2    $0x44, Z2, Z2, Z0
+	VFMADD231PS   1536(DI), Z0, Z18
+	VMOVDQU       48(BX), Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       16(BX), Y0
+	VPSLLW        $0x04, Y0, Y0
+	VPAND         bytes10<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  (SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      (DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      64(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        128(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z16
+	VMOVDQU       48(BX), Y1
+	VPSRLW        $0x04, Y1, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       16(BX), Y0
+	VPSLLW        $0x03, Y0, Y0
+	VPAND         bytes10<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  4(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      192(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      256(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        320(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z17
+	VMOVDQU       80(BX), Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       16(BX), Y0
+	VPSLLW        $0x02, Y0, Y0
+	VPAND         bytes10<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  8(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      384(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      448(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        512(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z16
+	VMOVDQU       80(BX), Y1
+	VPSRLW        $0x04, Y1, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       16(BX), Y0
+	VPSLLW        $0x01, Y0, Y0
+	VPAND         bytes10<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  12(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      576(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      640(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        704(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z17
+	VMOVDQU       112(BX), Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       16(BX), Y0
+	VPAND         bytes10<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  16(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      768(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      832(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        896(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z16
+	VMOVDQU       112(BX), Y1
+	VPSRLW        $0x04, Y1, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       16(BX), Y0
+	VPSRLW        $0x01, Y0, Y0
+	VPAND         bytes10<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  20(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      960(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      1024(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        1088(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z17
+	VMOVDQU       144(BX), Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       16(BX), Y0
+	VPSRLW        $0x02, Y0, Y0
+	VPAND         bytes10<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  24(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      1152(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      1216(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        1280(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z16
+	VMOVDQU       144(BX), Y1
+	VPSRLW        $0x04, Y1, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       16(BX), Y0
+	VPSRLW        $0x03, Y0, Y0
+	VPAND         bytes10<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  28(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      1344(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      1408(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        1472(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z17
+	ADDQ          $0xb0, BX
+	ADDQ          $0x00000640, DI
+	DECQ          SI
+	JNZ           blocks
+	MOVQ          outStep+48(FP), SI
+	MOVQ          DX, BX
+	VADDPS        Z17, Z16, Z16
+	VADDPS        Z18, Z16, Z16
+	VEXTRACTF64X4 $0x00, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	ADDQ          $0x04, DX
+	DECQ          CX
+	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func gemvQ5_KFourAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+// Requires: AVX, AVX2, AVX512F, AVX512VNNI, F16C, MMX+
+TEXT ·gemvQ5_KFourAVX512(SB), NOSPLIT, $64-56
+	MOVQ   w+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   out+40(FP), DX
+	VPXORD Z28, Z28, Z28
+
+rows:
+	MOVQ   AX, BX
+	MOVQ   rowBytes+16(FP), SI
+	ADDQ   SI, AX
+	MOVQ   blocks+24(FP), SI
+	MOVQ   rows+32(FP), DI
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+
+blocks:
+	PREFETCHT0    4096(BX)
+	PREFETCHT0    4160(BX)
+	PREFETCHT0    4224(BX)
+	MOVL          4(BX), R8
+	MOVL          8(BX), R9
+	MOVL          12(BX), R10
+	MOVL          R8, R11
+	ANDL          $0x3f3f3f3f, R11
+	MOVL          R10, R12
+	ANDL          $0x0f0f0f0f, R12
+	SHRL          $0x02, R8
+	ANDL          $0x30303030, R8
+	ORL           R8, R12
+	VPBROADCASTW  (BX), X0
+	VCVTPH2PS     X0, Y0
+	VMOVD         R11, X1
+	VPINSRD       $0x01, R12, X1, X1
+	VPMOVZXBD     X1, Y1
+	VCVTDQ2PS     Y1, Y1
+	VMULPS        Y0, Y1, Y1
+	MOVL          R9, R8
+	ANDL          $0x3f3f3f3f, R8
+	SHRL          $0x04, R10
+	ANDL          $0x0f0f0f0f, R10
+	SHRL          $0x02, R9
+	ANDL          $0x30303030, R9
+	ORL           R9, R10
+	VPBROADCASTW  2(BX), X0
+	VCVTPH2PS     X0, Y0
+	VMOVD         R8, X2
+	VPINSRD       $0x01, R10, X2, X2
+	VPMOVZXBD     X2, Y2
+	VCVTDQ2PS     Y2, Y2
+	VMULPS        Y0, Y2, Y2
+	VXORPS        word80000000<>+0(SB), Y2, Y2
+	VMOVUPS       Y1, (SP)
+	VSHUFF64X2    $0x44, Z2, Z2, Z0
+	VFMADD231PS   3072(DI), Z0, Z18
+	VFMADD231PS   3136(DI), Z0, Z21
+	VMOVDQU       48(BX), Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       16(BX), Y0
+	VPSLLW        $0x04, Y0, Y0
+	VPAND         bytes10<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  (SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      (DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      64(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        128(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z16
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      192(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      256(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        320(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z19
+	VMOVDQU       48(BX), Y1
+	VPSRLW        $0x04, Y1, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       16(BX), Y0
+	VPSLLW        $0x03, Y0, Y0
+	VPAND         bytes10<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  4(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      384(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      448(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        512(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z17
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      576(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      640(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        704(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z20
+	VMOVDQU       80(BX), Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       16(BX), Y0
+	VPSLLW        $0x02, Y0, Y0
+	VPAND         bytes10<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  8(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      768(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      832(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        896(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z16
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      960(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      1024(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        1088(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z19
+	VMOVDQU       80(BX), Y1
+	VPSRLW        $0x04, Y1, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       16(BX), Y0
+	VPSLLW        $0x01, Y0, Y0
+	VPAND         bytes10<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  12(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      1152(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      1216(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        1280(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z17
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      1344(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      1408(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        1472(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z20
+	VMOVDQU       112(BX), Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       16(BX), Y0
+	VPAND         bytes10<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  16(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      1536(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      1600(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        1664(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z16
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      1728(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      1792(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        1856(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z19
+	VMOVDQU       112(BX), Y1
+	VPSRLW        $0x04, Y1, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       16(BX), Y0
+	VPSRLW        $0x01, Y0, Y0
+	VPAND         bytes10<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  20(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      1920(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      1984(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        2048(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z17
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      2112(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      2176(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        2240(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z20
+	VMOVDQU       144(BX), Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       16(BX), Y0
+	VPSRLW        $0x02, Y0, Y0
+	VPAND         bytes10<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  24(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      2304(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      2368(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        2432(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z16
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      2496(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      2560(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        2624(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z19
+	VMOVDQU       144(BX), Y1
+	VPSRLW        $0x04, Y1, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       16(BX), Y0
+	VPSRLW        $0x03, Y0, Y0
+	VPAND         bytes10<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  28(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      2688(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      2752(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        2816(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z17
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      2880(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      2944(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        3008(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z20
+	ADDQ          $0xb0, BX
+	ADDQ          $0x00000c80, DI
+	DECQ          SI
+	JNZ           blocks
+	MOVQ          outStep+48(FP), SI
+	MOVQ          DX, BX
+	VADDPS        Z17, Z16, Z16
+	VADDPS        Z18, Z16, Z16
+	VEXTRACTF64X4 $0x00, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VADDPS        Z20, Z19, Z19
+	VADDPS        Z21, Z19, Z19
+	VEXTRACTF64X4 $0x00, Z19, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z19, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	ADDQ          $0x04, DX
+	DECQ          CX
+	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func gemvQ5_KEightAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+// Requires: AVX, AVX2, AVX512F, AVX512VNNI, F16C, MMX+
+TEXT ·gemvQ5_KEightAVX512(SB), NOSPLIT, $64-56
+	MOVQ   w+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   out+40(FP), DX
+	VPXORD Z28, Z28, Z28
+
+rows:
+	MOVQ   AX, BX
+	MOVQ   rowBytes+16(FP), SI
+	ADDQ   SI, AX
+	MOVQ   blocks+24(FP), SI
+	MOVQ   rows+32(FP), DI
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	VPXORD Z26, Z26, Z26
+	VPXORD Z27, Z27, Z27
+
+blocks:
+	PREFETCHT0    4096(BX)
+	PREFETCHT0    4160(BX)
+	PREFETCHT0    4224(BX)
+	MOVL          4(BX), R8
+	MOVL          8(BX), R9
+	MOVL          12(BX), R10
+	MOVL          R8, R11
+	ANDL          $0x3f3f3f3f, R11
+	MOVL          R10, R12
+	ANDL          $0x0f0f0f0f, R12
+	SHRL          $0x02, R8
+	ANDL          $0x30303030, R8
+	ORL           R8, R12
+	VPBROADCASTW  (BX), X0
+	VCVTPH2PS     X0, Y0
+	VMOVD         R11, X1
+	VPINSRD       $0x01, R12, X1, X1
+	VPMOVZXBD     X1, Y1
+	VCVTDQ2PS     Y1, Y1
+	VMULPS        Y0, Y1, Y1
+	MOVL          R9, R8
+	ANDL          $0x3f3f3f3f, R8
+	SHRL          $0x04, R10
+	ANDL          $0x0f0f0f0f, R10
+	SHRL          $0x02, R9
+	ANDL          $0x30303030, R9
+	ORL           R9, R10
+	VPBROADCASTW  2(BX), X0
+	VCVTPH2PS     X0, Y0
+	VMOVD         R8, X2
+	VPINSRD       $0x01, R10, X2, X2
+	VPMOVZXBD     X2, Y2
+	VCVTDQ2PS     Y2, Y2
+	VMULPS        Y0, Y2, Y2
+	VXORPS        word80000000<>+0(SB), Y2, Y2
+	VMOVUPS       Y1, (SP)
+	VSHUFF64X2    $0x44, Z2, Z2, Z0
+	VFMADD231PS   6144(DI), Z0, Z18
+	VFMADD231PS   6208(DI), Z0, Z21
+	VFMADD231PS   6272(DI), Z0, Z24
+	VFMADD231PS   6336(DI), Z0, Z27
+	VMOVDQU       48(BX), Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       16(BX), Y0
+	VPSLLW        $0x04, Y0, Y0
+	VPAND         bytes10<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  (SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      (DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      64(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        128(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z16
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      192(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      256(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        320(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z19
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      384(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      448(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        512(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z22
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      576(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      640(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        704(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z25
+	VMOVDQU       48(BX), Y1
+	VPSRLW        $0x04, Y1, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       16(BX), Y0
+	VPSLLW        $0x03, Y0, Y0
+	VPAND         bytes10<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  4(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      768(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      832(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        896(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z17
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      960(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      1024(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        1088(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z20
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      1152(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      1216(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        1280(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z23
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      1344(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      1408(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        1472(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z26
+	VMOVDQU       80(BX), Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       16(BX), Y0
+	VPSLLW        $0x02, Y0, Y0
+	VPAND         bytes10<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  8(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      1536(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      1600(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        1664(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z16
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      1728(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      1792(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        1856(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z19
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      1920(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      1984(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        2048(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z22
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      2112(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      2176(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        2240(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z25
+	VMOVDQU       80(BX), Y1
+	VPSRLW        $0x04, Y1, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       16(BX), Y0
+	VPSLLW        $0x01, Y0, Y0
+	VPAND         bytes10<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  12(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      2304(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      2368(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        2432(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z17
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      2496(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      2560(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        2624(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z20
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      2688(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      2752(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        2816(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z23
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      2880(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      2944(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        3008(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z26
+	VMOVDQU       112(BX), Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       16(BX), Y0
+	VPAND         bytes10<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  16(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      3072(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      3136(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        3200(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z16
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      3264(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      3328(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        3392(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z19
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      3456(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      3520(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        3584(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z22
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      3648(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      3712(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        3776(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z25
+	VMOVDQU       112(BX), Y1
+	VPSRLW        $0x04, Y1, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       16(BX), Y0
+	VPSRLW        $0x01, Y0, Y0
+	VPAND         bytes10<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  20(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      3840(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      3904(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        3968(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z17
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      4032(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      4096(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        4160(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z20
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      4224(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      4288(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        4352(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z23
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      4416(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      4480(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        4544(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z26
+	VMOVDQU       144(BX), Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       16(BX), Y0
+	VPSRLW        $0x02, Y0, Y0
+	VPAND         bytes10<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  24(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      4608(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      4672(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        4736(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z16
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      4800(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      4864(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        4928(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z19
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      4992(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      5056(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        5120(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z22
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      5184(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      5248(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        5312(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z25
+	VMOVDQU       144(BX), Y1
+	VPSRLW        $0x04, Y1, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       16(BX), Y0
+	VPSRLW        $0x03, Y0, Y0
+	VPAND         bytes10<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z3
+	VBROADCASTSS  28(SP), Z0
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      5376(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      5440(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        5504(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z17
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      5568(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      5632(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        5696(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z20
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      5760(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      5824(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        5888(DI), Z0, Z5
+	VFMADD231PS   Z5, Z4, Z23
+	VMOVDQA32     Z28, Z4
+	VPDPBUSD      5952(DI), Z3, Z4
+	VPSLLD        $0x07, Z4, Z4
+	VPDPBUSD      6016(DI), Z3, Z4
+	VCVTDQ2PS     Z4, Z4
+	VMULPS        6080(DI), Z0, Z0
+	VFMADD231PS   Z0, Z4, Z26
+	ADDQ          $0xb0, BX
+	ADDQ          $0x00001900, DI
+	DECQ          SI
+	JNZ           blocks
+	MOVQ          outStep+48(FP), SI
+	MOVQ          DX, BX
+	VADDPS        Z17, Z16, Z16
+	VADDPS        Z18, Z16, Z16
+	VEXTRACTF64X4 $0x00, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VADDPS        Z20, Z19, Z19
+	VADDPS        Z21, Z19, Z19
+	VEXTRACTF64X4 $0x00, Z19, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z19, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VADDPS        Z23, Z22, Z22
+	VADDPS        Z24, Z22, Z22
+	VEXTRACTF64X4 $0x00, Z22, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z22, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VADDPS        Z26, Z25, Z25
+	VADDPS        Z27, Z25, Z25
+	VEXTRACTF64X4 $0x00, Z25, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z25, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	ADDQ          $0x04, DX
+	DECQ          CX
+	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func gemvQ6_KTwoAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+// Requires: AVX, AVX2, AVX512F, AVX512VNNI, F16C, MMX+
+TEXT ·gemvQ6_KTwoAVX512(SB), NOSPLIT, $64-56
+	MOVQ   w+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   out+40(FP), DX
+	VPXORD Z28, Z28, Z28
+
+rows:
+	MOVQ   AX, BX
+	MOVQ   rowBytes+16(FP), SI
+	ADDQ   SI, AX
+	MOVQ   blocks+24(FP), SI
+	MOVQ   rows+32(FP), DI
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+
+blocks:
+	PREFETCHT0    4096(BX)
+	PREFETCHT0    4160(BX)
+	PREFETCHT0    4224(BX)
+	PREFETCHT0    4288(BX)
+	VPBROADCASTW  208(BX), X0
+	VCVTPH2PS     X0, Y0
+	VPMOVSXBD     192(BX), Y1
+	VCVTDQ2PS     Y1, Y1
+	VMULPS        Y0, Y1, Y1
+	VPMOVSXBD     200(BX), Y2
+	VCVTDQ2PS     Y2, Y2
+	VMULPS        Y0, Y2, Y2
+	VMOVUPS       Y1, (SP)
+	VMOVUPS       Y2, 32(SP)
+	VSHUFF64X2    $0x44, Z1, Z1, Z0
+	VFMADD231PS   1536(DI), Z0, Z18
+	VSHUFF64X2    $0x44, Z2, Z2, Z0
+	VFMADD231PS   1600(DI), Z0, Z18
+	VMOVDQU       (BX), Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       128(BX), Y0
+	VPSLLW        $0x04, Y0, Y0
+	VPAND         bytes30<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z0
+	VMOVDQU       halves<>+0(SB), Y1
+	VMOVSD        (SP), X3
+	VPERMPS       Y3, Y1, Y3
+	VSHUFF64X2    $0x44, Z3, Z3, Z11
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      (DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      64(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        128(DI), Z11, Z0
+	VFMADD231PS   Z0, Z12, Z16
+	VMOVDQU       32(BX), Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       128(BX), Y0
+	VPSLLW        $0x02, Y0, Y0
+	VPAND         bytes30<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z0
+	VMOVDQU       halves<>+0(SB), Y1
+	VMOVSD        8(SP), X4
+	VPERMPS       Y4, Y1, Y4
+	VSHUFF64X2    $0x44, Z4, Z4, Z11
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      192(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      256(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        320(DI), Z11, Z0
+	VFMADD231PS   Z0, Z12, Z17
+	VMOVDQU       (BX), Y1
+	VPSRLW        $0x04, Y1, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       128(BX), Y0
+	VPAND         bytes30<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z0
+	VMOVDQU       halves<>+0(SB), Y1
+	VMOVSD        16(SP), X5
+	VPERMPS       Y5, Y1, Y5
+	VSHUFF64X2    $0x44, Z5, Z5, Z11
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      384(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      448(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        512(DI), Z11, Z0
+	VFMADD231PS   Z0, Z12, Z16
+	VMOVDQU       32(BX), Y1
+	VPSRLW        $0x04, Y1, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       128(BX), Y0
+	VPSRLW        $0x02, Y0, Y0
+	VPAND         bytes30<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z0
+	VMOVDQU       halves<>+0(SB), Y1
+	VMOVSD        24(SP), X6
+	VPERMPS       Y6, Y1, Y6
+	VSHUFF64X2    $0x44, Z6, Z6, Z11
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      576(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      640(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        704(DI), Z11, Z0
+	VFMADD231PS   Z0, Z12, Z17
+	VMOVDQU       64(BX), Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       160(BX), Y0
+	VPSLLW        $0x04, Y0, Y0
+	VPAND         bytes30<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z0
+	VMOVDQU       halves<>+0(SB), Y1
+	VMOVSD        32(SP), X7
+	VPERMPS       Y7, Y1, Y7
+	VSHUFF64X2    $0x44, Z7, Z7, Z11
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      768(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      832(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        896(DI), Z11, Z0
+	VFMADD231PS   Z0, Z12, Z16
+	VMOVDQU       96(BX), Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       160(BX), Y0
+	VPSLLW        $0x02, Y0, Y0
+	VPAND         bytes30<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z0
+	VMOVDQU       halves<>+0(SB), Y1
+	VMOVSD        40(SP), X8
+	VPERMPS       Y8, Y1, Y8
+	VSHUFF64X2    $0x44, Z8, Z8, Z11
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      960(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      1024(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        1088(DI), Z11, Z0
+	VFMADD231PS   Z0, Z12, Z17
+	VMOVDQU       64(BX), Y1
+	VPSRLW        $0x04, Y1, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       160(BX), Y0
+	VPAND         bytes30<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z0
+	VMOVDQU       halves<>+0(SB), Y1
+	VMOVSD        48(SP), X9
+	VPERMPS       Y9, Y1, Y9
+	VSHUFF64X2    $0x44, Z9, Z9, Z11
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      1152(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      1216(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        1280(DI), Z11, Z0
+	VFMADD231PS   Z0, Z12, Z16
+	VMOVDQU       96(BX), Y1
+	VPSRLW        $0x04, Y1, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       160(BX), Y0
+	VPSRLW        $0x02, Y0, Y0
+	VPAND         bytes30<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z0
+	VMOVDQU       halves<>+0(SB), Y1
+	VMOVSD        56(SP), X10
+	VPERMPS       Y10, Y1, Y10
+	VSHUFF64X2    $0x44, Z10, Z10, Z11
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      1344(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      1408(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        1472(DI), Z11, Z0
+	VFMADD231PS   Z0, Z12, Z17
+	ADDQ          $0xd2, BX
+	ADDQ          $0x00000680, DI
+	DECQ          SI
+	JNZ           blocks
+	MOVQ          outStep+48(FP), SI
+	MOVQ          DX, BX
+	VADDPS        Z17, Z16, Z16
+	VBROADCASTSS  wordc2000000<>+0(SB), Z0
+	VMULPS        Z0, Z18, Z18
+	VADDPS        Z18, Z16, Z16
+	VEXTRACTF64X4 $0x00, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	ADDQ          $0x04, DX
+	DECQ          CX
+	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func gemvQ6_KFourAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+// Requires: AVX, AVX2, AVX512F, AVX512VNNI, F16C, MMX+
+TEXT ·gemvQ6_KFourAVX512(SB), NOSPLIT, $64-56
+	MOVQ   w+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   out+40(FP), DX
+	VPXORD Z28, Z28, Z28
+
+rows:
+	MOVQ   AX, BX
+	MOVQ   rowBytes+16(FP), SI
+	ADDQ   SI, AX
+	MOVQ   blocks+24(FP), SI
+	MOVQ   rows+32(FP), DI
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+
+blocks:
+	PREFETCHT0    4096(BX)
+	PREFETCHT0    4160(BX)
+	PREFETCHT0    4224(BX)
+	PREFETCHT0    4288(BX)
+	VPBROADCASTW  208(BX), X0
+	VCVTPH2PS     X0, Y0
+	VPMOVSXBD     192(BX), Y1
+	VCVTDQ2PS     Y1, Y1
+	VMULPS        Y0, Y1, Y1
+	VPMOVSXBD     200(BX), Y2
+	VCVTDQ2PS     Y2, Y2
+	VMULPS        Y0, Y2, Y2
+	VMOVUPS       Y1, (SP)
+	VMOVUPS       Y2, 32(SP)
+	VSHUFF64X2    $0x44, Z1, Z1, Z0
+	VFMADD231PS   3072(DI), Z0, Z18
+	VFMADD231PS   3136(DI), Z0, Z21
+	VSHUFF64X2    $0x44, Z2, Z2, Z0
+	VFMADD231PS   3200(DI), Z0, Z18
+	VFMADD231PS   3264(DI), Z0, Z21
+	VMOVDQU       (BX), Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       128(BX), Y0
+	VPSLLW        $0x04, Y0, Y0
+	VPAND         bytes30<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z0
+	VMOVDQU       halves<>+0(SB), Y1
+	VMOVSD        (SP), X3
+	VPERMPS       Y3, Y1, Y3
+	VSHUFF64X2    $0x44, Z3, Z3, Z11
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      (DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      64(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        128(DI), Z11, Z13
+	VFMADD231PS   Z13, Z12, Z16
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      192(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      256(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        320(DI), Z11, Z0
+	VFMADD231PS   Z0, Z12, Z19
+	VMOVDQU       32(BX), Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       128(BX), Y0
+	VPSLLW        $0x02, Y0, Y0
+	VPAND         bytes30<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z0
+	VMOVDQU       halves<>+0(SB), Y1
+	VMOVSD        8(SP), X4
+	VPERMPS       Y4, Y1, Y4
+	VSHUFF64X2    $0x44, Z4, Z4, Z11
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      384(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      448(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        512(DI), Z11, Z13
+	VFMADD231PS   Z13, Z12, Z17
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      576(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      640(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        704(DI), Z11, Z0
+	VFMADD231PS   Z0, Z12, Z20
+	VMOVDQU       (BX), Y1
+	VPSRLW        $0x04, Y1, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       128(BX), Y0
+	VPAND         bytes30<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z0
+	VMOVDQU       halves<>+0(SB), Y1
+	VMOVSD        16(SP), X5
+	VPERMPS       Y5, Y1, Y5
+	VSHUFF64X2    $0x44, Z5, Z5, Z11
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      768(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      832(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        896(DI), Z11, Z13
+	VFMADD231PS   Z13, Z12, Z16
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      960(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      1024(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        1088(DI), Z11, Z0
+	VFMADD231PS   Z0, Z12, Z19
+	VMOVDQU       32(BX), Y1
+	VPSRLW        $0x04, Y1, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       128(BX), Y0
+	VPSRLW        $0x02, Y0, Y0
+	VPAND         bytes30<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z0
+	VMOVDQU       halves<>+0(SB), Y1
+	VMOVSD        24(SP), X6
+	VPERMPS       Y6, Y1, Y6
+	VSHUFF64X2    $0x44, Z6, Z6, Z11
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      1152(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      1216(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        1280(DI), Z11, Z13
+	VFMADD231PS   Z13, Z12, Z17
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      1344(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      1408(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        1472(DI), Z11, Z0
+	VFMADD231PS   Z0, Z12, Z20
+	VMOVDQU       64(BX), Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       160(BX), Y0
+	VPSLLW        $0x04, Y0, Y0
+	VPAND         bytes30<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z0
+	VMOVDQU       halves<>+0(SB), Y1
+	VMOVSD        32(SP), X7
+	VPERMPS       Y7, Y1, Y7
+	VSHUFF64X2    $0x44, Z7, Z7, Z11
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      1536(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      1600(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        1664(DI), Z11, Z13
+	VFMADD231PS   Z13, Z12, Z16
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      1728(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      1792(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        1856(DI), Z11, Z0
+	VFMADD231PS   Z0, Z12, Z19
+	VMOVDQU       96(BX), Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       160(BX), Y0
+	VPSLLW        $0x02, Y0, Y0
+	VPAND         bytes30<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z0
+	VMOVDQU       halves<>+0(SB), Y1
+	VMOVSD        40(SP), X8
+	VPERMPS       Y8, Y1, Y8
+	VSHUFF64X2    $0x44, Z8, Z8, Z11
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      1920(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      1984(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        2048(DI), Z11, Z13
+	VFMADD231PS   Z13, Z12, Z17
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      2112(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      2176(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        2240(DI), Z11, Z0
+	VFMADD231PS   Z0, Z12, Z20
+	VMOVDQU       64(BX), Y1
+	VPSRLW        $0x04, Y1, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       160(BX), Y0
+	VPAND         bytes30<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z0
+	VMOVDQU       halves<>+0(SB), Y1
+	VMOVSD        48(SP), X9
+	VPERMPS       Y9, Y1, Y9
+	VSHUFF64X2    $0x44, Z9, Z9, Z11
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      2304(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      2368(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        2432(DI), Z11, Z13
+	VFMADD231PS   Z13, Z12, Z16
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      2496(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      2560(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        2624(DI), Z11, Z0
+	VFMADD231PS   Z0, Z12, Z19
+	VMOVDQU       96(BX), Y1
+	VPSRLW        $0x04, Y1, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       160(BX), Y0
+	VPSRLW        $0x02, Y0, Y0
+	VPAND         bytes30<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z0
+	VMOVDQU       halves<>+0(SB), Y1
+	VMOVSD        56(SP), X10
+	VPERMPS       Y10, Y1, Y10
+	VSHUFF64X2    $0x44, Z10, Z10, Z11
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      2688(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      2752(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        2816(DI), Z11, Z13
+	VFMADD231PS   Z13, Z12, Z17
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      2880(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      2944(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        3008(DI), Z11, Z0
+	VFMADD231PS   Z0, Z12, Z20
+	ADDQ          $0xd2, BX
+	ADDQ          $0x00000d00, DI
+	DECQ          SI
+	JNZ           blocks
+	MOVQ          outStep+48(FP), SI
+	MOVQ          DX, BX
+	VADDPS        Z17, Z16, Z16
+	VBROADCASTSS  wordc2000000<>+0(SB), Z0
+	VMULPS        Z0, Z18, Z18
+	VADDPS        Z18, Z16, Z16
+	VEXTRACTF64X4 $0x00, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VADDPS        Z20, Z19, Z19
+	VBROADCASTSS  wordc2000000<>+0(SB), Z0
+	VMULPS        Z0, Z21, Z21
+	VADDPS        Z21, Z19, Z19
+	VEXTRACTF64X4 $0x00, Z19, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z19, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	ADDQ          $0x04, DX
+	DECQ          CX
+	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func gemvQ6_KEightAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+// Requires: AVX, AVX2, AVX512F, AVX512VNNI, F16C, MMX+
+TEXT ·gemvQ6_KEightAVX512(SB), NOSPLIT, $64-56
+	MOVQ   w+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   out+40(FP), DX
+	VPXORD Z28, Z28, Z28
+
+rows:
+	MOVQ   AX, BX
+	MOVQ   rowBytes+16(FP), SI
+	ADDQ   SI, AX
+	MOVQ   blocks+24(FP), SI
+	MOVQ   rows+32(FP), DI
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	VPXORD Z26, Z26, Z26
+	VPXORD Z27, Z27, Z27
+
+blocks:
+	PREFETCHT0    4096(BX)
+	PREFETCHT0    4160(BX)
+	PREFETCHT0    4224(BX)
+	PREFETCHT0    4288(BX)
+	VPBROADCASTW  208(BX), X0
+	VCVTPH2PS     X0, Y0
+	VPMOVSXBD     192(BX), Y1
+	VCVTDQ2PS     Y1, Y1
+	VMULPS        Y0, Y1, Y1
+	VPMOVSXBD     200(BX), Y2
+	VCVTDQ2PS     Y2, Y2
+	VMULPS        Y0, Y2, Y2
+	VMOVUPS       Y1, (SP)
+	VMOVUPS       Y2, 32(SP)
+	VSHUFF64X2    $0x44, Z1, Z1, Z0
+	VFMADD231PS   6144(DI), Z0, Z18
+	VFMADD231PS   6208(DI), Z0, Z21
+	VFMADD231PS   6272(DI), Z0, Z24
+	VFMADD231PS   6336(DI), Z0, Z27
+	VSHUFF64X2    $0x44, Z2, Z2, Z0
+	VFMADD231PS   6400(DI), Z0, Z18
+	VFMADD231PS   6464(DI), Z0, Z21
+	VFMADD231PS   6528(DI), Z0, Z24
+	VFMADD231PS   6592(DI), Z0, Z27
+	VMOVDQU       (BX), Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       128(BX), Y0
+	VPSLLW        $0x04, Y0, Y0
+	VPAND         bytes30<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z0
+	VMOVDQU       halves<>+0(SB), Y1
+	VMOVSD        (SP), X3
+	VPERMPS       Y3, Y1, Y3
+	VSHUFF64X2    $0x44, Z3, Z3, Z11
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      (DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      64(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        128(DI), Z11, Z13
+	VFMADD231PS   Z13, Z12, Z16
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      192(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      256(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        320(DI), Z11, Z13
+	VFMADD231PS   Z13, Z12, Z19
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      384(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      448(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        512(DI), Z11, Z13
+	VFMADD231PS   Z13, Z12, Z22
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      576(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      640(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        704(DI), Z11, Z0
+	VFMADD231PS   Z0, Z12, Z25
+	VMOVDQU       32(BX), Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       128(BX), Y0
+	VPSLLW        $0x02, Y0, Y0
+	VPAND         bytes30<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z0
+	VMOVDQU       halves<>+0(SB), Y1
+	VMOVSD        8(SP), X4
+	VPERMPS       Y4, Y1, Y4
+	VSHUFF64X2    $0x44, Z4, Z4, Z11
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      768(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      832(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        896(DI), Z11, Z13
+	VFMADD231PS   Z13, Z12, Z17
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      960(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      1024(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        1088(DI), Z11, Z13
+	VFMADD231PS   Z13, Z12, Z20
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      1152(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      1216(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        1280(DI), Z11, Z13
+	VFMADD231PS   Z13, Z12, Z23
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      1344(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      1408(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        1472(DI), Z11, Z0
+	VFMADD231PS   Z0, Z12, Z26
+	VMOVDQU       (BX), Y1
+	VPSRLW        $0x04, Y1, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       128(BX), Y0
+	VPAND         bytes30<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z0
+	VMOVDQU       halves<>+0(SB), Y1
+	VMOVSD        16(SP), X5
+	VPERMPS       Y5, Y1, Y5
+	VSHUFF64X2    $0x44, Z5, Z5, Z11
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      1536(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      1600(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        1664(DI), Z11, Z13
+	VFMADD231PS   Z13, Z12, Z16
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      1728(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      1792(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        1856(DI), Z11, Z13
+	VFMADD231PS   Z13, Z12, Z19
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      1920(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      1984(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        2048(DI), Z11, Z13
+	VFMADD231PS   Z13, Z12, Z22
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      2112(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      2176(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        2240(DI), Z11, Z0
+	VFMADD231PS   Z0, Z12, Z25
+	VMOVDQU       32(BX), Y1
+	VPSRLW        $0x04, Y1, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       128(BX), Y0
+	VPSRLW        $0x02, Y0, Y0
+	VPAND         bytes30<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z0
+	VMOVDQU       halves<>+0(SB), Y1
+	VMOVSD        24(SP), X6
+	VPERMPS       Y6, Y1, Y6
+	VSHUFF64X2    $0x44, Z6, Z6, Z11
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      2304(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      2368(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        2432(DI), Z11, Z13
+	VFMADD231PS   Z13, Z12, Z17
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      2496(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      2560(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        2624(DI), Z11, Z13
+	VFMADD231PS   Z13, Z12, Z20
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      2688(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      2752(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        2816(DI), Z11, Z13
+	VFMADD231PS   Z13, Z12, Z23
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      2880(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      2944(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        3008(DI), Z11, Z0
+	VFMADD231PS   Z0, Z12, Z26
+	VMOVDQU       64(BX), Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       160(BX), Y0
+	VPSLLW        $0x04, Y0, Y0
+	VPAND         bytes30<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z0
+	VMOVDQU       halves<>+0(SB), Y1
+	VMOVSD        32(SP), X7
+	VPERMPS       Y7, Y1, Y7
+	VSHUFF64X2    $0x44, Z7, Z7, Z11
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      3072(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      3136(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        3200(DI), Z11, Z13
+	VFMADD231PS   Z13, Z12, Z16
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      3264(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      3328(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        3392(DI), Z11, Z13
+	VFMADD231PS   Z13, Z12, Z19
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      3456(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      3520(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        3584(DI), Z11, Z13
+	VFMADD231PS   Z13, Z12, Z22
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      3648(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      3712(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        3776(DI), Z11, Z0
+	VFMADD231PS   Z0, Z12, Z25
+	VMOVDQU       96(BX), Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       160(BX), Y0
+	VPSLLW        $0x02, Y0, Y0
+	VPAND         bytes30<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z0
+	VMOVDQU       halves<>+0(SB), Y1
+	VMOVSD        40(SP), X8
+	VPERMPS       Y8, Y1, Y8
+	VSHUFF64X2    $0x44, Z8, Z8, Z11
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      3840(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      3904(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        3968(DI), Z11, Z13
+	VFMADD231PS   Z13, Z12, Z17
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      4032(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      4096(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        4160(DI), Z11, Z13
+	VFMADD231PS   Z13, Z12, Z20
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      4224(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      4288(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        4352(DI), Z11, Z13
+	VFMADD231PS   Z13, Z12, Z23
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      4416(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      4480(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        4544(DI), Z11, Z0
+	VFMADD231PS   Z0, Z12, Z26
+	VMOVDQU       64(BX), Y1
+	VPSRLW        $0x04, Y1, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       160(BX), Y0
+	VPAND         bytes30<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z0
+	VMOVDQU       halves<>+0(SB), Y1
+	VMOVSD        48(SP), X9
+	VPERMPS       Y9, Y1, Y9
+	VSHUFF64X2    $0x44, Z9, Z9, Z11
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      4608(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      4672(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        4736(DI), Z11, Z13
+	VFMADD231PS   Z13, Z12, Z16
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      4800(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      4864(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        4928(DI), Z11, Z13
+	VFMADD231PS   Z13, Z12, Z19
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      4992(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      5056(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        5120(DI), Z11, Z13
+	VFMADD231PS   Z13, Z12, Z22
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      5184(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      5248(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        5312(DI), Z11, Z0
+	VFMADD231PS   Z0, Z12, Z25
+	VMOVDQU       96(BX), Y1
+	VPSRLW        $0x04, Y1, Y1
+	VPAND         bytes0f<>+0(SB), Y1, Y1
+	VMOVDQU       160(BX), Y0
+	VPSRLW        $0x02, Y0, Y0
+	VPAND         bytes30<>+0(SB), Y0, Y0
+	VPOR          Y0, Y1, Y1
+	VSHUFF64X2    $0x44, Z1, Z1, Z0
+	VMOVDQU       halves<>+0(SB), Y1
+	VMOVSD        56(SP), X10
+	VPERMPS       Y10, Y1, Y10
+	VSHUFF64X2    $0x44, Z10, Z10, Z11
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      5376(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      5440(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        5504(DI), Z11, Z13
+	VFMADD231PS   Z13, Z12, Z17
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      5568(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      5632(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        5696(DI), Z11, Z13
+	VFMADD231PS   Z13, Z12, Z20
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      5760(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      5824(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        5888(DI), Z11, Z13
+	VFMADD231PS   Z13, Z12, Z23
+	VMOVDQA32     Z28, Z12
+	VPDPBUSD      5952(DI), Z0, Z12
+	VPSLLD        $0x07, Z12, Z12
+	VPDPBUSD      6016(DI), Z0, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        6080(DI), Z11, Z0
+	VFMADD231PS   Z0, Z12, Z26
+	ADDQ          $0xd2, BX
+	ADDQ          $0x00001a00, DI
+	DECQ          SI
+	JNZ           blocks
+	MOVQ          outStep+48(FP), SI
+	MOVQ          DX, BX
+	VADDPS        Z17, Z16, Z16
+	VBROADCASTSS  wordc2000000<>+0(SB), Z0
+	VMULPS        Z0, Z18, Z18
+	VADDPS        Z18, Z16, Z16
+	VEXTRACTF64X4 $0x00, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z16, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VADDPS        Z20, Z19, Z19
+	VBROADCASTSS  wordc2000000<>+0(SB), Z0
+	VMULPS        Z0, Z21, Z21
+	VADDPS        Z21, Z19, Z19
+	VEXTRACTF64X4 $0x00, Z19, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z19, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VADDPS        Z23, Z22, Z22
+	VBROADCASTSS  wordc2000000<>+0(SB), Z0
+	VMULPS        Z0, Z24, Z24
+	VADDPS        Z24, Z22, Z22
+	VEXTRACTF64X4 $0x00, Z22, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z22, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VADDPS        Z26, Z25, Z25
+	VBROADCASTSS  wordc2000000<>+0(SB), Z0
+	VMULPS        Z0, Z27, Z27
+	VADDPS        Z27, Z25, Z25
+	VEXTRACTF64X4 $0x00, Z25, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	VEXTRACTF64X4 $0x01, Z25, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x0e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x01, X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (BX)
+	ADDQ          SI, BX
+	ADDQ          $0x04, DX
+	DECQ          CX
+	JNZ           rows
+	VZEROUPPER
+	RET
+
 // func gemm32AVX2(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, step int, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32, outStep int)
 // Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·gemm32AVX2(SB), NOSPLIT, $0-96

@@ -20,6 +20,10 @@ type Set struct {
 	// Formats without an entry go through panels.
 	Gemv map[checkpoint.Type]Gemv
 
+	// GemvFew multiplies n stored rows by two, four or eight activation rows at
+	// once, as Gemv does with each; formats without an entry go one by one.
+	GemvFew map[checkpoint.Type]GemvFew
+
 	// Sketch is nil where there is none.
 	Sketch *Sketch
 
@@ -113,6 +117,10 @@ type Gemm func(p *Panel, t *Tile, blocks int, out *float32, outStep int)
 // blocks each. The activation is high and low digits [K], scales [K/32] and
 // sums [K/group].
 type Gemv func(w *byte, n, rowBytes, blocks int, high, low *int8, scale, sum *float32, out *float32)
+
+// GemvFew has out[r·outStep/4 + i] = w[i]·row r, of two, four or eight rows by
+// its index 0, 1 or 2. Rows are what PackRows makes of them.
+type GemvFew [3]func(w *byte, n, rowBytes, blocks int, rows *float32, out *float32, outStep int)
 
 // Sketch are the upper halves of the codes of a Q8_0 matrix, for a first look at
 // its products that reads half as much. A code c, seen as c + 128 = 16·nibble +

@@ -66,7 +66,17 @@ func setAVX512() *Set {
 			checkpoint.Q5_0: gemvQ5_0AVX512, checkpoint.Q5_1: gemvQ5_1AVX512,
 			checkpoint.Q4_K: gemvQ4_KAVX512, checkpoint.Q5_K: gemvQ5_KAVX512, checkpoint.Q6_K: gemvQ6_KAVX512,
 		},
-		Sketch:       &Sketch{16, sketchQ8_0AVX512, sketchGemvAVX512},
+		Sketch: &Sketch{16, sketchQ8_0AVX512, sketchGemvAVX512},
+		GemvFew: map[checkpoint.Type]GemvFew{
+			checkpoint.Q8_0: {gemvQ8_0TwoAVX512, gemvQ8_0FourAVX512, gemvQ8_0EightAVX512},
+			checkpoint.Q4_0: {gemvQ4_0TwoAVX512, gemvQ4_0FourAVX512, gemvQ4_0EightAVX512},
+			checkpoint.Q4_1: {gemvQ4_1TwoAVX512, gemvQ4_1FourAVX512, gemvQ4_1EightAVX512},
+			checkpoint.Q5_0: {gemvQ5_0TwoAVX512, gemvQ5_0FourAVX512, gemvQ5_0EightAVX512},
+			checkpoint.Q5_1: {gemvQ5_1TwoAVX512, gemvQ5_1FourAVX512, gemvQ5_1EightAVX512},
+			checkpoint.Q4_K: {gemvQ4_KTwoAVX512, gemvQ4_KFourAVX512, gemvQ4_KEightAVX512},
+			checkpoint.Q5_K: {gemvQ5_KTwoAVX512, gemvQ5_KFourAVX512, gemvQ5_KEightAVX512},
+			checkpoint.Q6_K: {gemvQ6_KTwoAVX512, gemvQ6_KFourAVX512, gemvQ6_KEightAVX512},
+		},
 		QuantizeTile: tileAVX2(4), Center: centerAVX512,
 		Gemm: map[Kind]Gemm{
 			{Group: 32}: flat(gemm32AVX512), {Group: 32, Min: true}: flat(gemm32MinAVX512), {Group: 32, Wide: true}: flat(gemm32AVX512),

@@ -43,6 +43,11 @@ func main() {
 	quantizeTile()
 	center("AVX2", 16)
 	center("AVX512", 32)
+	for _, f := range formats {
+		for _, pairs := range []int{1, 2, 4} {
+			gemvPairs(f, pairs)
+		}
+	}
 	gemmAVX2()
 	gemmAVX512()
 
