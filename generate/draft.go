@@ -58,7 +58,7 @@ type prices struct {
 }
 
 const (
-	moreAtFirst = 0.25
+	moreAtFirst = 0.5 // dear, so that texts without repetition lose nothing
 	maxMore     = 2
 )
 

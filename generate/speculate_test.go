@@ -316,14 +316,14 @@ func TestPrices(t *testing.T) {
 	}
 	p.observe(3, time.Second) // says nothing before a pass without a draft
 	passes(0, 10*time.Millisecond, 1)
-	check("at first", 4, 2, 2)
+	check("at first", 4, 3, 3)
 	passes(7, 17*time.Millisecond, 20)
 	check("after many", 7, 1.6, 1.8)
-	check("after many of another length", 5, 1.4, 1.8)
+	check("after many of another length", 5, 1.4, 2)
 	passes(7, time.Minute, 1)
 	check("after a slow one", 7, 1.7, 9)
 	passes(0, 10*time.Millisecond, 2000)
-	check("long after", 7, 2.7, 2.8)
+	check("long after", 7, 4.4, 4.6)
 	passes(0, time.Minute, 1)
 	if p.one > 0.012 {
 		t.Errorf("one slow pass makes a pass cost %v s", p.one)
