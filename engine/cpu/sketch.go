@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"sync/atomic"
+	"unsafe"
 
 	"lapidary/checkpoint"
 	"lapidary/engine"
@@ -126,48 +127,60 @@ func (p *pass) makeSketch(w *weight, set *kernel.Sketch) *sketch {
 // look is a first look at all outputs of some rows.
 type look struct {
 	*sketch
-	pass        *pass
-	x           *tensor
-	w           *weight
-	floats      []float32 // [R][3][K/32]: scales, offsets, energies
-	upper, best []float32 // [R][V]: what an output is at most; [R][pieces]: the greatest of these
-	doubt, many atomic.Bool
+	pass         *pass
+	x            *tensor
+	w            *weight
+	rows, energy []float32 // [R], as the sketch takes them; [R][K/32]
+	upper, best  []float32 // [R][V]: what an output is at most; [pieces][R]: the greatest of these
+	doubt, many  atomic.Bool
 }
 
 func (p *pass) look(x *tensor, w *weight, s *sketch) *look {
-	l := &look{sketch: s, pass: p, x: x, w: w, floats: p.alloc(3 * x.rows * w.blocks), upper: p.alloc(x.rows * w.rows),
-		best: p.alloc(x.rows * s.pieces)}
+	size := kernel.SketchedFloats * w.blocks
+	l := &look{sketch: s, pass: p, x: x, w: w, rows: p.alloc(x.rows * size), energy: p.alloc(x.rows * w.blocks),
+		upper: p.alloc(x.rows * w.rows), best: p.alloc(x.rows * s.pieces)}
 	for r := range x.rows {
-		scale, offset, energy := l.of(r)
-		a := &x.digits.rows[r]
-		for b := range w.blocks {
+		energy := l.energyOf(r)
+		for b := range energy {
 			part := x.row(r)[32*b:][:32]
-			scale[b], offset[b] = 16*a.scale[b], -120.5*a.sum[b]
 			energy[b] = sure * sure * restVariance * p.set.Dot(&part[0], &part[0], 32)
 		}
+		a := &x.digits.rows[r]
+		kernel.PackSketched(l.rows[r*size:], kernel.Row{High: a.digits[:w.cols], Low: a.digits[w.cols:], Scale: a.scale, Sum: a.sum}, energy)
 	}
-	p.engine.pool.run(s.pieces, func(piece int, _ *scratch) {
-		from, to := piece*s.step, min((piece+1)*s.step, w.rows)
-		for r := range x.rows {
-			a, at := &x.digits.rows[r], r*s.pieces+piece
-			scale, offset, energy := l.of(r)
-			l.best[at] = l.Gemv(&s.data[from/s.Rows*s.Bytes(w.blocks)], (to-from)/s.Rows, w.blocks,
-				&a.digits[0], &a.digits[w.cols], &scale[0], &offset[0], &energy[0], &l.upper[r*w.rows+from])
-		}
-	})
+	p.engine.pool.run(s.pieces, func(piece int, _ *scratch) { l.piece(piece, 4*size) })
 	return l
 }
 
-func (l *look) of(r int) (scale, offset, energy []float32) {
-	n := l.w.blocks
-	f := l.floats[3*r*n:]
-	return f[:n], f[n : 2*n], f[2*n : 3*n]
+// piece looks at a piece of each row, four at a time where it can.
+func (l *look) piece(piece, step int) {
+	from, to := piece*l.step, min((piece+1)*l.step, l.w.rows)
+	for r := 0; r < l.x.rows; {
+		multiply, n := l.Gemv, 1
+		if l.Gemv4 != nil && r+4 <= l.x.rows {
+			multiply, n = l.Gemv4, 4
+		}
+		multiply(&l.data[from/l.Rows*l.Bytes(l.w.blocks)], (to-from)/l.Rows, l.w.blocks,
+			(*byte)(unsafe.Pointer(&l.rows[r*step/4])), step, &l.upper[r*l.w.rows+from], 4*l.w.rows, &l.best[piece*l.x.rows+r])
+		r += n
+	}
+}
+
+func (l *look) energyOf(r int) []float32 { return l.energy[r*l.w.blocks:][:l.w.blocks] }
+
+// bestOf are the greatest uppers of row r's pieces.
+func (l *look) bestOf(r int) []float32 {
+	best := make([]float32, l.pieces)
+	for i := range best {
+		best[i] = l.best[i*l.x.rows+r]
+	}
+	return best
 }
 
 // rank multiplies the outputs of row r that can be among the n greatest: first
 // a few that promise most, of which the n-th is a bar for the others.
 func (l *look) rank(r, n int) engine.Ranked {
-	bar := nth(slices.Clone(l.best[r*l.pieces:][:l.pieces]), n)
+	bar := nth(l.bestOf(r), n)
 	first := l.between(r, bar, float32(math.Inf(1)))
 	if len(first.Values) < n {
 		return engine.Ranked{} // not a number among them
@@ -180,7 +193,7 @@ func (l *look) rank(r, n int) engine.Ranked {
 // reach most.
 func (l *look) between(r int, least, most float32) (all engine.Ranked) {
 	var live []int
-	for i, v := range l.best[r*l.pieces:][:l.pieces] {
+	for i, v := range l.bestOf(r) {
 		if v >= least {
 			live = append(live, i)
 		}
@@ -227,7 +240,7 @@ func merge(a, b engine.Ranked) (all engine.Ranked) {
 // likely is noted.
 func (l *look) multiply(r int, found *engine.Ranked) {
 	w, a := l.w, &l.x.digits.rows[r]
-	_, _, energy := l.of(r)
+	energy := l.energyOf(r)
 	found.Values = make([]float32, len(found.Outputs))
 	for j, i := range found.Outputs {
 		row := w.Data[int(i)*w.rowBytes:][:w.rowBytes]

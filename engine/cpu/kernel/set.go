@@ -134,11 +134,25 @@ type Sketch struct {
 	Rows int
 	// Make writes one row of a group, lane, and returns its greatest scale.
 	Make func(src *byte, blocks int, dst *byte, lane int) float32
-	// Gemv multiplies groups by an activation row, whose scales are 16 times
-	// those of the digits and whose offsets are −120.5 times their sums. A
-	// product is off by √(Σ scale²·energy) at the most; upper is both together.
-	// It returns the greatest.
-	Gemv func(w *byte, groups, blocks int, high, low *int8, scale, offset, energy, upper *float32) float32
+	// Gemv multiplies groups by an activation row, Gemv4 (it may be nil) by
+	// four, step bytes apart. A row is blocks of 20 floats, as PackSketched
+	// makes them. A product is off by √(Σ scale²·energy) at the most; upper is
+	// both together, in rows outStep bytes apart, most the greatest of a row.
+	Gemv, Gemv4 func(w *byte, groups, blocks int, row *byte, step int, upper *float32, outStep int, most *float32)
+}
+
+// SketchedFloats is the size of a block of an activation row.
+const SketchedFloats = 20
+
+// PackSketched makes the activation row that a sketch is multiplied by.
+// Energies are [K/32].
+func PackSketched(dst []float32, row Row, energies []float32) {
+	for b, energy := range energies {
+		copy(bytesAt(dst, 0), row.High[32*b:][:32])
+		copy(bytesAt(dst, 32), row.Low[32*b:][:32])
+		dst[16], dst[17], dst[18] = 16*row.Scale[b], -120.5*row.Sum[b], energy
+		dst = dst[SketchedFloats:]
+	}
 }
 
 // Bytes is the size of a group of rows of so many blocks.

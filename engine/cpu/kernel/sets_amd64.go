@@ -44,7 +44,7 @@ func setAVX2() *Set {
 			checkpoint.Q5_0: gemvQ5_0AVX2, checkpoint.Q5_1: gemvQ5_1AVX2,
 			checkpoint.Q4_K: gemvQ4_KAVX2, checkpoint.Q5_K: gemvQ5_KAVX2, checkpoint.Q6_K: gemvQ6_KAVX2,
 		},
-		Sketch:       &Sketch{8, sketchQ8_0AVX2, sketchGemvAVX2},
+		Sketch:       &Sketch{8, sketchQ8_0AVX2, sketchGemvAVX2, nil},
 		QuantizeTile: tileAVX2(2), Center: centerAVX2,
 		Gemm: map[Kind]Gemm{
 			{Group: 32}: flat(gemm32AVX2), {Group: 32, Min: true}: flat(gemm32MinAVX2), {Group: 32, Wide: true}: flat(gemm32WideAVX2),
@@ -66,7 +66,7 @@ func setAVX512() *Set {
 			checkpoint.Q5_0: gemvQ5_0AVX512, checkpoint.Q5_1: gemvQ5_1AVX512,
 			checkpoint.Q4_K: gemvQ4_KAVX512, checkpoint.Q5_K: gemvQ5_KAVX512, checkpoint.Q6_K: gemvQ6_KAVX512,
 		},
-		Sketch: &Sketch{16, sketchQ8_0AVX512, sketchGemvAVX512},
+		Sketch: &Sketch{16, sketchQ8_0AVX512, sketchGemvAVX512, sketchGemvFourAVX512},
 		GemvFew: map[checkpoint.Type]GemvFew{
 			checkpoint.Q8_0: {gemvQ8_0TwoAVX512, gemvQ8_0FourAVX512, gemvQ8_0EightAVX512},
 			checkpoint.Q4_0: {gemvQ4_0TwoAVX512, gemvQ4_0FourAVX512, gemvQ4_0EightAVX512},

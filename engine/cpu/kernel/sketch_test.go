@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"unsafe"
 
 	"lapidary/checkpoint"
 	"lapidary/checkpoint/checkpointtest"
@@ -32,13 +33,12 @@ func TestSketch(t *testing.T) {
 		const groups, cols = 3, 160
 		w, sketch, tops := sketched(s, rng, groups, cols)
 		d := digitsOf(s, normals(rng, cols))
-		scale, offset := make([]float32, cols/32), make([]float32, cols/32)
-		for b := range scale {
-			scale[b], offset[b] = 16*d.scale[b], -120.5*d.sum[b]
-		}
 		out, energy := make([]float32, w.Rows()), make([]float32, cols/32)
-		run := func() float32 {
-			return s.Sketch.Gemv(&sketch[0], groups, cols/32, &d.high[0], &d.low[0], &scale[0], &offset[0], &energy[0], &out[0])
+		row := make([]float32, SketchedFloats*cols/32)
+		run := func() (most float32) {
+			PackSketched(row, Row{d.high, d.low, d.scale, d.sum}, energy)
+			s.Sketch.Gemv(&sketch[0], groups, cols/32, bytePointer(row), 0, &out[0], 0, &most)
+			return most
 		}
 		if most := run(); most != slices.Max(out) {
 			t.Errorf("the greatest of %v is %v", out, most)
@@ -80,6 +80,34 @@ func TestSketch(t *testing.T) {
 	})
 }
 
+func bytePointer(f []float32) *byte { return (*byte)(unsafe.Pointer(&f[0])) }
+
+// TestSketchFour: four rows at once are four rows one by one.
+func TestSketchFour(t *testing.T) {
+	each(t, func(t *testing.T, s *Set, rng *rand.Rand) {
+		if s.Sketch == nil || s.Sketch.Gemv4 == nil {
+			t.Skip("none")
+		}
+		const groups, cols, gap = 3, 160, 5
+		w, sketch, _ := sketched(s, rng, groups, cols)
+		size := SketchedFloats * cols / 32
+		rows, n := make([]float32, 4*size), w.Rows()+gap
+		for r := range 4 {
+			d := digitsOf(s, normals(rng, cols))
+			PackSketched(rows[r*size:], Row{d.high, d.low, d.scale, d.sum}, d.scale)
+		}
+		out, most := make([]float32, 4*n), make([]float32, 4)
+		s.Sketch.Gemv4(&sketch[0], groups, cols/32, bytePointer(rows), 4*size, &out[0], 4*n, &most[0])
+		for r := range 4 {
+			want, top := make([]float32, n), float32(0)
+			s.Sketch.Gemv(&sketch[0], groups, cols/32, bytePointer(rows[r*size:]), 0, &want[0], 0, &top)
+			if !slices.Equal(out[r*n:(r+1)*n], want) || most[r] != top {
+				t.Errorf("row %d: %v and %v, alone %v and %v", r, most[r], out[r*n:(r+1)*n], top, want)
+			}
+		}
+	})
+}
+
 // BenchmarkSketch reads a sketch from memory.
 func BenchmarkSketch(b *testing.B) {
 	for _, s := range All() {
@@ -94,11 +122,13 @@ func BenchmarkSketch(b *testing.B) {
 			sketch = append(sketch, sketch...)
 		}
 		d := digitsOf(s, normals(rng, cols))
-		out := make([]float32, 65536)
+		row := make([]float32, SketchedFloats*cols/32)
+		PackSketched(row, Row{d.high, d.low, d.scale, d.sum}, make([]float32, cols/32))
+		out, most := make([]float32, 65536), float32(0)
 		b.Run(s.Name, func(b *testing.B) {
 			b.SetBytes(int64(groups * s.Sketch.Bytes(cols/32)))
 			for b.Loop() {
-				s.Sketch.Gemv(&sketch[0], groups, cols/32, &d.high[0], &d.low[0], &d.scale[0], &d.sum[0], &d.scale[0], &out[0])
+				s.Sketch.Gemv(&sketch[0], groups, cols/32, bytePointer(row), 0, &out[0], 0, &most)
 			}
 		})
 	}

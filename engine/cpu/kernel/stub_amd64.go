@@ -62,7 +62,7 @@ func gemvQ6_KAVX2(w *byte, n int, rowBytes int, blocks int, high *int8, low *int
 
 func sketchQ8_0AVX2(src *byte, blocks int, dst *byte, lane int) float32
 
-func sketchGemvAVX2(w *byte, groups int, blocks int, high *int8, low *int8, scale *float32, offset *float32, energy *float32, upper *float32) float32
+func sketchGemvAVX2(w *byte, groups int, blocks int, row *byte, step int, upper *float32, outStep int, most *float32)
 
 func mulF32AVX2_4(a *float32, lda int, b *float32, ldb int, c *float32, ldc int, k int)
 
@@ -102,7 +102,7 @@ func gemvQ6_KAVX512(w *byte, n int, rowBytes int, blocks int, high *int8, low *i
 
 func sketchQ8_0AVX512(src *byte, blocks int, dst *byte, lane int) float32
 
-func sketchGemvAVX512(w *byte, groups int, blocks int, high *int8, low *int8, scale *float32, offset *float32, energy *float32, upper *float32) float32
+func sketchGemvAVX512(w *byte, groups int, blocks int, row *byte, step int, upper *float32, outStep int, most *float32)
 
 func mulF32AVX512_8(a *float32, lda int, b *float32, ldb int, c *float32, ldc int, k int)
 
@@ -135,6 +135,8 @@ func quantizeTileAVX2(x *float32, n int, mode *uint8, top *float32, digits *uint
 func centerAVX2(codes *uint8, groups int, dwords int, zero int, shift *int32)
 
 func centerAVX512(codes *uint8, groups int, dwords int, zero int, shift *int32)
+
+func sketchGemvFourAVX512(w *byte, groups int, blocks int, row *byte, step int, upper *float32, outStep int, most *float32)
 
 func gemvQ8_0TwoAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
 

@@ -34,7 +34,7 @@ func main() {
 			gemv(i, f)
 		}
 		sketchQ8_0(i)
-		sketchGemv(i)
+		sketchGemv(i, 1)
 		for _, e := range elements {
 			multiply(i, e)
 		}
@@ -43,6 +43,7 @@ func main() {
 	quantizeTile()
 	center("AVX2", 16)
 	center("AVX512", 32)
+	sketchGemv(avx512, 4)
 	for _, f := range formats {
 		for _, pairs := range []int{1, 2, 4} {
 			gemvPairs(f, pairs)

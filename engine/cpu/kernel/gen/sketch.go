@@ -67,52 +67,81 @@ func sketchQ8_0(i isa) {
 	RET()
 }
 
-// sketchGemv multiplies the groups of a sketch by one activation row: a code
-// is worth scale·(16·nibble − 120.5). Beside the products it sums up
+// sketchGemv multiplies the groups of a sketch by one activation row or four:
+// a code is worth scale·(16·nibble − 120.5). Beside the products it sums up
 // scale²·energy, whose root is how far the product may be off; it stores the
-// sums of both and returns the greatest.
-func sketchGemv(i isa) {
-	TEXT("sketchGemv"+i.suffix, NOSPLIT, "func(w *byte, groups, blocks int, high, low *int8, scale, offset, energy, upper *float32) float32")
-	w, groups, out := Load(Param("w"), GP64()), Load(Param("groups"), GP64()), Load(Param("upper"), GP64())
+// sums of both and the greatest of each row. Rows lie step bytes apart, their
+// results outStep.
+func sketchGemv(i isa, rows int) {
+	TEXT("sketchGemv"+map[int]string{1: "", 4: "Four"}[rows]+i.suffix, NOSPLIT,
+		"func(w *byte, groups, blocks int, row *byte, step int, upper *float32, outStep int, most *float32)")
+	g := &sketchLoop{isa: i, w: Load(Param("w"), GP64()), step: Load(Param("step"), GP64())}
+	groups, out := Load(Param("groups"), GP64()), Load(Param("upper"), GP64())
+	var most []reg.VecVirtual
+	for r := range rows {
+		most = append(most, i.vec())
+		VBROADCASTSS(wordOf(math.Float32bits(float32(math.Inf(-1)))), most[r])
+	}
 	lanes := i.sketchRows()
-	most := i.vec()
-	VBROADCASTSS(wordOf(math.Float32bits(float32(math.Inf(-1)))), most)
 	loop("groups", groups, func() {
-		n, high, low := Load(Param("blocks"), GP64()), Load(Param("high"), GP64()), Load(Param("low"), GP64())
-		scale, offset, energy := Load(Param("scale"), GP64()), Load(Param("offset"), GP64()), Load(Param("energy"), GP64())
-		y, off := i.vec(), i.vec()
-		i.clear(y)
-		i.clear(off)
+		n, row := Load(Param("blocks"), GP64()), Load(Param("row"), GP64())
+		g.rows = rowPointers(row, g.step, rows)
+		var y, off []reg.VecVirtual
+		for range rows {
+			y, off = append(y, i.vec()), append(off, i.vec())
+			i.clear(y[len(y)-1])
+			i.clear(off[len(off)-1])
+		}
 		loop("sketchBlocks", n, func() {
 			for line := 0; line < 18*lanes; line += 64 {
-				PREFETCHT0(at(w, 4096+line))
+				PREFETCHT0(at(g.w, 4096+line))
 			}
-			t := i.sketchProduct(w, high, low)
-			by, add, s := i.vec(), i.vec(), i.vec()
-			VBROADCASTSS(at(scale, 0), by)
-			VBROADCASTSS(at(offset, 0), add)
-			VFMADD213PS(add, by, t)
-			VCVTPH2PS(at(w, 0), s)
-			VFMADD231PS(s, t, y)
+			products := g.products()
+			s := i.vec()
+			VCVTPH2PS(at(g.w, 0), s)
+			for r, t := range products {
+				by, add := i.vec(), i.vec()
+				VBROADCASTSS(g.rows[r].Offset(64), by)
+				VBROADCASTSS(g.rows[r].Offset(68), add)
+				VFMADD213PS(add, by, t)
+				VFMADD231PS(s, t, y[r])
+			}
 			VMULPS(s, s, s)
-			VBROADCASTSS(at(energy, 0), by)
-			VFMADD231PS(s, by, off)
-			ADDQ(U32(uint32(18*lanes)), w)
-			ADDQ(Imm(32), high)
-			ADDQ(Imm(32), low)
-			for _, p := range []reg.Register{scale, offset, energy} {
-				ADDQ(Imm(4), p)
+			for r := range rows {
+				by := i.vec()
+				VBROADCASTSS(g.rows[r].Offset(72), by)
+				VFMADD231PS(s, by, off[r])
 			}
+			ADDQ(U32(uint32(18*lanes)), g.w)
+			ADDQ(Imm(sketchBlock), row)
 		})
-		VSQRTPS(off, off)
-		VADDPS(off, y, y)
-		VMOVUPS(y, at(out, 0))
-		VMAXPS(y, most, most)
+		outs, step := GP64(), Load(Param("outStep"), GP64())
+		MOVQ(out, outs)
+		for r := range rows {
+			VSQRTPS(off[r], off[r])
+			VADDPS(off[r], y[r], y[r])
+			VMOVUPS(y[r], at(outs, 0))
+			VMAXPS(y[r], most[r], most[r])
+			ADDQ(step, outs)
+		}
 		ADDQ(Imm(uint64(4*lanes)), out)
 	})
-	Store(i.greatest(most), ReturnIndex(0))
+	greatest := Load(Param("most"), GP64())
+	for r := range rows {
+		VMOVSS(i.greatest(most[r]), at(greatest, 4*r))
+	}
 	VZEROUPPER()
 	RET()
+}
+
+// sketchBlock is the size of a block of an activation row: 32 high digits, 32
+// low ones, scale, offset, energy, and a float of nothing.
+const sketchBlock = 80
+
+type sketchLoop struct {
+	isa
+	w, step reg.Register
+	rows    []Mem // a block of each row
 }
 
 // greatest is the greatest lane of a vector.
@@ -135,62 +164,72 @@ func (i isa) clear(y reg.VecVirtual) {
 	}
 }
 
-// sketchProduct is Σ nibble·(high·2^b + low) of a block, a row a lane, as
-// floats.
-func (i isa) sketchProduct(w, high, low reg.Register) reg.VecVirtual {
-	lanes := i.sketchRows()
-	var acc [2]reg.VecVirtual
-	mask := i.vec()
-	if i.vnni {
+// products are Σ nibble·(high·2^b + low) of a block and each row, a row of the
+// sketch a lane, as floats.
+func (g *sketchLoop) products() []reg.VecVirtual {
+	lanes := g.sketchRows()
+	acc := make([][2]reg.VecVirtual, len(g.rows))
+	mask, zero := g.vec(), g.vec()
+	if g.vnni {
 		VPBROADCASTD(wordOf(0x0f0f0f0f), mask)
-		for d := range acc {
-			acc[d] = ZMM()
-			VPXORD(acc[d], acc[d], acc[d])
+		VPXORD(zero, zero, zero)
+		for r := range acc {
+			for d := range 2 {
+				acc[r][d] = ZMM()
+				VMOVDQA32(zero, acc[r][d])
+			}
 		}
 	} else {
 		VMOVDQU(bytesOf(0x0f), mask)
 	}
 	for j := range 4 {
-		v := i.vec()
-		if i.vnni {
-			VMOVDQU32(at(w, 2*lanes+4*lanes*j), v)
-		} else {
-			VMOVDQU(at(w, 2*lanes+4*lanes*j), v)
-		}
+		v := g.vec()
+		VMOVUPS(at(g.w, 2*lanes+4*lanes*j), v)
 		for half := range 2 {
-			nibbles := i.vec()
-			if i.vnni {
-				if half == 1 {
-					VPSRLW(Imm(4), v, v)
-				}
-				VPANDD(mask, v, nibbles)
-				VPDPBUSD_BCST(at(high, 8*j+4*half), nibbles, acc[0])
-				VPDPBUSD_BCST(at(low, 8*j+4*half), nibbles, acc[1])
-				continue
-			}
+			nibbles := g.vec()
 			if half == 1 {
 				VPSRLW(Imm(4), v, v)
 			}
-			VPAND(mask, v, nibbles)
-			for d, p := range []reg.Register{high, low} {
-				x := YMM()
-				VPBROADCASTD(at(p, 8*j+4*half), x)
-				VPMADDUBSW(x, nibbles, x)
-				if acc[d] == nil {
-					acc[d] = x
-				} else {
-					VPADDW(x, acc[d], acc[d])
+			if g.vnni {
+				VPANDD(mask, v, nibbles)
+			} else {
+				VPAND(mask, v, nibbles)
+			}
+			for r := range acc {
+				for d := range 2 {
+					g.multiply(nibbles, g.rows[r].Offset(32*d+8*j+4*half), &acc[r][d])
 				}
 			}
 		}
 	}
-	if i.vnni {
-		VPSLLD(Imm(uint64(i.digit)), acc[0], acc[0])
-	} else {
-		VPMADDWD(wordsOf(1<<i.digit), acc[0], acc[0])
-		VPMADDWD(wordsOf(1), acc[1], acc[1])
+	var products []reg.VecVirtual
+	for r := range acc {
+		high, low := acc[r][0], acc[r][1]
+		if g.vnni {
+			VPSLLD(Imm(uint64(g.digit)), high, high)
+		} else {
+			VPMADDWD(wordsOf(1<<g.digit), high, high)
+			VPMADDWD(wordsOf(1), low, low)
+		}
+		VPADDD(low, high, high)
+		VCVTDQ2PS(high, high)
+		products = append(products, high)
 	}
-	VPADDD(acc[1], acc[0], acc[0])
-	VCVTDQ2PS(acc[0], acc[0])
-	return acc[0]
+	return products
+}
+
+// multiply adds nibbles times four digits to acc.
+func (g *sketchLoop) multiply(nibbles reg.VecVirtual, digits Mem, acc *reg.VecVirtual) {
+	if g.vnni {
+		VPDPBUSD_BCST(digits, nibbles, *acc)
+		return
+	}
+	x := YMM()
+	VPBROADCASTD(digits, x)
+	VPMADDUBSW(x, nibbles, x)
+	if *acc == nil {
+		*acc = x
+	} else {
+		VPADDW(x, *acc, *acc)
+	}
 }
