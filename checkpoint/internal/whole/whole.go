@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // File calls write with what will be the file at path once it returns without
@@ -56,7 +57,9 @@ func Folder(path string, fill func(dir string) error) error {
 	if err != nil {
 		return about(path, err)
 	}
-	err = fill(tmp)
+	if err = fill(tmp); err != nil {
+		err = &renamed{err, strings.ReplaceAll(err.Error(), tmp, path)}
+	}
 	if err == nil {
 		err = about(path, os.Chmod(tmp, 0o755))
 	}
@@ -69,6 +72,15 @@ func Folder(path string, fill func(dir string) error) error {
 	}
 	return err
 }
+
+// renamed is an error that calls the folder as it would have been called.
+type renamed struct {
+	error
+	text string
+}
+
+func (r *renamed) Error() string { return r.text }
+func (r *renamed) Unwrap() error { return r.error }
 
 // target names the file as it will be called in the errors of its writes.
 type target struct {

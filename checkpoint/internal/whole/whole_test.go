@@ -2,6 +2,7 @@ package whole_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -78,7 +79,8 @@ func TestFolder(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	other := filepath.Join(dir, "b")
-	if err := whole.Folder(other, func(d string) error { return errors.Join(fill(d), errWork) }); !errors.Is(err, errWork) {
+	err := whole.Folder(other, func(d string) error { return errors.Join(fill(d), fmt.Errorf("%s/x: %w", d, errWork)) })
+	if !errors.Is(err, errWork) || err.Error() != other+"/x: "+errWork.Error() {
 		t.Errorf("error %v", err)
 	}
 	if left(t, dir) != "a" {
