@@ -1,5 +1,7 @@
 package generate
 
+import "slices"
+
 // candidate is a token that may be chosen.
 type candidate struct {
 	logit float32
@@ -24,6 +26,50 @@ func best(logits []float32) candidate {
 		}
 	}
 	return b
+}
+
+// bestOf is the most likely of the known tokens, or of all.
+func bestOf(logits []float32, known []int32) candidate {
+	if known == nil {
+		return best(logits)
+	}
+	b := candidate{logits[known[0]], known[0]}
+	for _, id := range known[1:] {
+		if c := (candidate{logits[id], id}); c.before(b) {
+			b = c
+		}
+	}
+	return b
+}
+
+// topOf is top of the known tokens, or of all.
+func topOf(logits []float32, known []int32, k int, kept []candidate) []candidate {
+	if known == nil {
+		return top(logits, k, kept)
+	}
+	kept = kept[:0]
+	for _, id := range known {
+		c := candidate{logits[id], id}
+		switch {
+		case len(kept) < k:
+			kept = append(kept, c)
+			if len(kept) == k {
+				for i := k/2 - 1; i >= 0; i-- {
+					sink(kept, i)
+				}
+			}
+		case c.before(kept[0]):
+			kept[0] = c
+			sink(kept, 0)
+		}
+	}
+	slices.SortFunc(kept, func(a, b candidate) int {
+		if a.before(b) {
+			return -1
+		}
+		return 1
+	})
+	return kept
 }
 
 // top fills kept[:0] with the k most likely tokens, the likeliest first. It

@@ -238,7 +238,7 @@ func (g *generation) evaluate(ctx context.Context, ids []int32, want gemma.Want)
 		n := min(len(ids), gemma.MaxRows)
 		g.step[0] = gemma.Step{Cache: g.cache, Tokens: ids[:n]}
 		if n == len(ids) {
-			g.step[0].Logits = want
+			g.step[0].Logits, g.step[0].Best = want, g.best(want, n)
 		}
 		if err := g.model.Forward(ctx, g.step[:], &g.logits); err != nil {
 			return err
@@ -249,10 +249,22 @@ func (g *generation) evaluate(ctx context.Context, ids []int32, want gemma.Want)
 	return nil
 }
 
+// best is how many of the greatest logits are enough for the tokens that the
+// wanted ones of n rows can give, 0 for all.
+func (g *generation) best(want gemma.Want, n int) int {
+	switch {
+	case g.probs != nil:
+		return 0
+	case want == gemma.LastRow:
+		n = 1
+	}
+	return g.sampler.Needs(n)
+}
+
 // next chooses a token.
 func (g *generation) next() (t Token, err error) {
 	row := g.logits.Row(g.spec.row)
-	if t.ID, err = g.sampler.Sample(row); err != nil {
+	if t.ID, err = g.sampler.Sample(row, g.logits.Known(g.spec.row)); err != nil {
 		return t, err
 	}
 	if g.probs != nil {

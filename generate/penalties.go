@@ -43,6 +43,12 @@ func newPenalties(p *Params, vocab int, prompt []int32) *penalties {
 	return s
 }
 
+// raise reports whether a logit may become greater.
+func (s *penalties) raise() bool { return s.repeat < 1 || s.frequency < 0 || s.presence < 0 }
+
+// touched is how many tokens are changed at most.
+func (s *penalties) touched() int { return len(s.window) + len(s.used) }
+
 func (s *penalties) apply(logits []float32) {
 	s.changed = s.changed[:0]
 	for i, id := range s.window {

@@ -76,14 +76,34 @@ func checkTokens(ids []int32, vocab int) error {
 // Seed is the seed in use, given or drawn.
 func (s *Sampler) Seed() uint64 { return s.seed }
 
-// Sample chooses a token from the logits [V] and takes note of it for the
-// penalties. The logits are the same after it as before.
-func (s *Sampler) Sample(logits []float32) (int32, error) {
+// Needs is how many of the greatest logits are enough for the next n tokens, 0
+// if it takes all. Penalties can only take tokens from the front.
+func (s *Sampler) Needs(n int) int {
+	k := s.topK
+	switch {
+	case s.temperature == 0:
+		k = 1
+	case k == 0:
+		return 0
+	}
 	if s.penalties == nil {
-		return s.choose(logits)
+		return k
+	}
+	if s.penalties.raise() {
+		return 0
+	}
+	return k + s.penalties.touched() + 2*(n-1)
+}
+
+// Sample chooses a token from the logits [V] and takes note of it for the
+// penalties. If known is not nil, all logits but those at its places, which
+// ascend, are −Inf. The logits are the same after it as before.
+func (s *Sampler) Sample(logits []float32, known []int32) (int32, error) {
+	if s.penalties == nil {
+		return s.choose(logits, known)
 	}
 	s.penalties.apply(logits)
-	id, err := s.choose(logits)
+	id, err := s.choose(logits, known)
 	s.penalties.undo(logits)
 	if err == nil {
 		s.penalties.accept(id)
@@ -91,15 +111,15 @@ func (s *Sampler) Sample(logits []float32) (int32, error) {
 	return id, err
 }
 
-func (s *Sampler) choose(logits []float32) (int32, error) {
+func (s *Sampler) choose(logits []float32, known []int32) (int32, error) {
 	if s.topK > 0 && s.temperature > 0 {
-		s.kept = top(logits, s.topK, s.kept)
+		s.kept = topOf(logits, known, s.topK, s.kept)
 		if !finite(s.kept[0].logit) {
 			return 0, ErrLogits
 		}
 		return s.drawKept(), nil
 	}
-	b := best(logits)
+	b := bestOf(logits, known)
 	if !finite(b.logit) {
 		return 0, ErrLogits
 	}

@@ -98,7 +98,7 @@ func frequencies(t interface{ Fatal(...any) }, s *Sampler, logits []float32, n i
 	s.rng = rand.New(&comb{n: uint64(n)})
 	out := make([]float64, len(logits))
 	for range n {
-		id, err := s.choose(logits)
+		id, err := s.choose(logits, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -164,7 +164,7 @@ func TestPenaltyProperty(t *testing.T) {
 			logits := rapid.SliceOfN(rapid.Float32Range(-3, 3), vocab, vocab).Draw(t, "logits")
 			before := slices.Clone(logits)
 			want := naive(logits, p, prompt, answer)
-			id, err := s.Sample(logits)
+			id, err := s.Sample(logits, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -190,7 +190,7 @@ func TestSamplerEdges(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if _, err := s.Sample(logits); !errors.Is(err, ErrLogits) {
+				if _, err := s.Sample(logits, nil); !errors.Is(err, ErrLogits) {
 					t.Errorf("%v gave error %v, want ErrLogits", logits, err)
 				}
 			}
@@ -199,7 +199,7 @@ func TestSamplerEdges(t *testing.T) {
 				t.Fatal(err)
 			}
 			for range 100 {
-				if id, err := s.Sample([]float32{nan, -inf, 3, nan}); id != 2 || err != nil {
+				if id, err := s.Sample([]float32{nan, -inf, 3, nan}, nil); id != 2 || err != nil {
 					t.Errorf("token %d, error %v; want the only finite one, 2", id, err)
 				}
 			}
@@ -219,7 +219,7 @@ func TestManyEqual(t *testing.T) {
 	}
 	low, high := len(logits), 0
 	for range 2000 {
-		id, err := s.Sample(logits)
+		id, err := s.Sample(logits, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -261,7 +261,7 @@ func TestSamplerAllocates(t *testing.T) {
 			t.Fatal(err)
 		}
 		if n := testing.AllocsPerRun(20, func() {
-			if _, err := s.Sample(logits); err != nil {
+			if _, err := s.Sample(logits, nil); err != nil {
 				t.Fatal(err)
 			}
 		}); n != 0 {
@@ -284,7 +284,7 @@ func BenchmarkSampler(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := s.Sample(logits); err != nil {
+				if _, err := s.Sample(logits, nil); err != nil {
 					b.Fatal(err)
 				}
 			}
