@@ -19,14 +19,17 @@ import (
 
 // engines makes each engine for a number of threads, 0 for its own choice.
 var engines = map[string]func(threads int) (engine.Engine, error){
-	"cpu": func(threads int) (engine.Engine, error) {
-		e, err := cpu.New(cpu.Options{Threads: threads})
-		if err != nil {
-			return nil, err // and not a nil of *cpu.Engine, which is no nil engine.Engine
-		}
-		return e, nil
-	},
-	"ref": func(int) (engine.Engine, error) { return ref.New(), nil },
+	"cpu":      func(threads int) (engine.Engine, error) { return newCPU(cpu.Options{Threads: threads}) },
+	"cpu-fast": func(threads int) (engine.Engine, error) { return newCPU(cpu.Options{Threads: threads, FastPrompts: true}) },
+	"ref":      func(int) (engine.Engine, error) { return ref.New(), nil },
+}
+
+func newCPU(o cpu.Options) (engine.Engine, error) {
+	e, err := cpu.New(o)
+	if err != nil {
+		return nil, err // and not a nil of *cpu.Engine, which is no nil engine.Engine
+	}
+	return e, nil
 }
 
 // DefaultEngine is the engine that is used when none is named.
@@ -51,8 +54,10 @@ type options struct {
 	draft       string // a model's name, "" for none
 }
 
-// WithEngine computes with the engine of that name: "cpu", which is fast, or
-// "ref", which is plain and slow and the measure of every other.
+// WithEngine computes with the engine of that name: "cpu", which is fast;
+// "cpu-fast", which is faster with prompts and less exact
+// ([cpu.Options.FastPrompts]); or "ref", which is plain and slow and the measure
+// of every other.
 func WithEngine(name string) Option {
 	return func(o *options) error {
 		if engines[name] == nil {
