@@ -15,29 +15,33 @@
 //
 // # Activations
 //
-// An activation row is quantised in blocks of 32 to two signed digits with a
-// float32 scale:
+// An activation row is quantised in blocks of 32 with a float32 scale, to two
+// digits:
 //
-//	x ≈ Scale · (High·2^b + Low),   b = Set.DigitBits (7, or 6 with AVX2)
+//	x ≈ Scale · (High·2^b + Low)
 //
-// Two digits make 13 to 15 bits, and the product of a weight row and an
-// activation row is exact in integers within a block. One digit is what
-// llama.cpp uses; on Gemma 3 270M it moves log-probabilities by 0.060 on
-// average, the second one takes that to 0.0002 (0.001 with six bits).
+// A single row has signed digits with b = Set.DigitBits (7, or 6 with AVX2).
+// Rows of a tile have b = 7, a high digit to which 128 is added and a low one
+// from 0 to 127, or no low one where that is precise enough (see [Mode]); NEON's
+// have two signed ones everywhere. Two digits make 13 to 15 bits, and the product of a
+// weight row and an activation row is exact in integers within a block. One digit
+// is what llama.cpp uses; on Gemma 3 270M it moves log-probabilities by 0.06 on
+// average, the second one takes that to 0.0007.
 //
-// The sums Σ Scale·(High·2^b + Low) over each group are kept beside the digits, so that
-// minimums and zero points cost one multiplication a group.
+// Sums of the digits over each group are kept beside them, so that minimums and
+// zero points cost one multiplication a group; panels whose zero point is taken out
+// of the codes (Set.Center) cost none.
 //
 // # Layouts
 //
-// One row against a matrix (decoding) reads the stored blocks directly. Many
-// rows (a prompt) go through panels: NR weight rows side by side, interleaved
-// by four codes, and tiles of MR activation rows, so that the inner loop loads
-// each once and only multiplies.
+// One row against a matrix (decoding) reads the stored blocks directly; so do a
+// few, two to a vector (GemvFew). Many rows (a prompt) go through panels: NR weight
+// rows side by side, interleaved by four codes, and tiles of MR activation rows,
+// so that the inner loop loads each once and only multiplies.
 //
-//	panel codes   [K/4][NR][4] uint8
-//	panel scales  [K/group][NR] float32, minimums the same
-//	tile digits   [K/4][MR][2][4] int8, high digit first
+//	panel codes   [K/4][NR][4] int8, or uint8 where nothing is centred
+//	panel scales  [K/group][NR] float32, minimums and shifts the same
+//	tile digits   [MR][K/32] blocks of 32 high digits and, if they are there, 32 low ones
 //	tile scales   [K/32][MR] float32; sums [K/group][MR]
 package kernel
 

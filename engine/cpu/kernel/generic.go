@@ -7,19 +7,21 @@ import (
 	"lapidary/checkpoint"
 )
 
+// The sizes of portable panels and tiles.
+const nr, mr = 16, 2
+
 // Generic is the set in portable Go: what runs where no assembly does, and the
 // oracle of the sets that have it.
 func Generic() *Set {
-	const nr, mr = 16, 2
 	return &Set{
 		Name: "generic", NR: nr, MR: mr, DigitBits: rowBits,
 		Quantize:   quantize,
 		Interleave: interleave,
-		Extent:     extent, QuantizeTile: quantizeTile(mr), Center: center(nr),
+		Extent:     extent, QuantizeTile: quantizeTile, Center: center,
 		Gemm: map[Kind]Gemm{
-			{Group: 32}: gemm(nr, mr, 32, false), {Group: 32, Min: true}: gemm(nr, mr, 32, true),
-			{Group: 16}: gemm(nr, mr, 16, false), {Group: 16, Min: true}: gemm(nr, mr, 16, true),
-			{Group: 32, Wide: true}: gemm(nr, mr, 32, false),
+			{Group: 32}: gemm(32, false), {Group: 32, Min: true}: gemm(32, true),
+			{Group: 16}: gemm(16, false), {Group: 16, Min: true}: gemm(16, true),
+			{Group: 32, Wide: true}: gemm(32, false),
 		},
 		MulF32: mulF32(nr), MulF16: mulF16(nr), MulI8: mulI8(nr), Rows: []int{4, 2, 1},
 		Dot: dot, ScaleMul: scaleMul, GELUMul: geluMul, Add: add,
@@ -93,45 +95,43 @@ func extent(x *float32, n int, top *float32) float32 {
 
 // quantizeTile rounds each block to integers of up to ±127, or ±127·2^7 and
 // splits those. High digits have 128 added to them.
-func quantizeTile(mr int) func(x *float32, n int, mode *Mode, top *float32, digits *uint8, row int, scale, sum, sum16 *float32) {
-	return func(x *float32, n int, mode *Mode, top *float32, digits *uint8, row int, scale, sum, sum16 *float32) {
-		digits = past(digits, row*64*n)
-		for block := range n {
-			m, limit, unit := *at(mode, block), float32(127), float32(127)
-			if m == Two {
-				limit = 127 << tileBits
+func quantizeTile(x *float32, n int, mode *Mode, top *float32, digits *uint8, row int, scale, sum, sum16 *float32) {
+	digits = past(digits, row*64*n)
+	for block := range n {
+		m, limit, unit := *at(mode, block), float32(127), float32(127)
+		if m == Two {
+			limit = 127 << tileBits
+		}
+		if m != One {
+			unit = 127 << tileBits
+		}
+		var inverse float32
+		if *at(top, block) != 0 {
+			inverse = limit / *at(top, block)
+		}
+		d := *at(top, block) / unit
+		var sums [2]int32
+		for i, v := range unsafe.Slice(at(x, 32*block), 32) {
+			q := int32(math.RoundToEven(float64(v * inverse)))
+			if m == OneOfTwo {
+				q <<= tileBits
 			}
-			if m != One {
-				unit = 127 << tileBits
-			}
-			var inverse float32
-			if *at(top, block) != 0 {
-				inverse = limit / *at(top, block)
-			}
-			d := *at(top, block) / unit
-			var sums [2]int32
-			for i, v := range unsafe.Slice(at(x, 32*block), 32) {
-				q := int32(math.RoundToEven(float64(v * inverse)))
-				if m == OneOfTwo {
-					q <<= tileBits
-				}
-				sums[i/16] += q
-				if m == One {
-					*past(digits, i) = uint8(q + 128)
-					continue
-				}
-				*past(digits, i) = uint8(q>>tileBits + 128)
-				*past(digits, 32+i) = uint8(q & (1<<tileBits - 1))
-			}
-			digits = past(digits, blockBytes(m != One))
-			*at(scale, block*mr) = d
-			if sum == nil {
+			sums[i/16] += q
+			if m == One {
+				*past(digits, i) = uint8(q + 128)
 				continue
 			}
-			*at(sum, block*mr) = d * float32(sums[0]+sums[1])
-			*at(sum16, 2*block*mr) = d * float32(sums[0])
-			*at(sum16, (2*block+1)*mr) = d * float32(sums[1])
+			*past(digits, i) = uint8(q>>tileBits + 128)
+			*past(digits, 32+i) = uint8(q & (1<<tileBits - 1))
 		}
+		digits = past(digits, blockBytes(m != One))
+		*at(scale, block*mr) = d
+		if sum == nil {
+			continue
+		}
+		*at(sum, block*mr) = d * float32(sums[0]+sums[1])
+		*at(sum16, 2*block*mr) = d * float32(sums[0])
+		*at(sum16, (2*block+1)*mr) = d * float32(sums[1])
 	}
 }
 
@@ -143,24 +143,22 @@ func blockBytes(two bool) int {
 	return 32
 }
 
-func center(nr int) func(codes *uint8, groups, dwords, zero int, shift *int32) {
-	return func(codes *uint8, groups, dwords, zero int, shift *int32) {
-		for g := range groups {
-			for c := range nr {
-				var sum int32
-				for k := range 4 * dwords {
-					p := at(codes, (g*dwords+k/4)*nr*4+c*4+k%4)
-					*p -= uint8(zero)
-					sum += int32(int8(*p))
-				}
-				*at(shift, g*nr+c) = -128 * sum
+func center(codes *uint8, groups, dwords, zero int, shift *int32) {
+	for g := range groups {
+		for c := range nr {
+			var sum int32
+			for k := range 4 * dwords {
+				p := at(codes, (g*dwords+k/4)*nr*4+c*4+k%4)
+				*p -= uint8(zero)
+				sum += int32(int8(*p))
 			}
+			*at(shift, g*nr+c) = -128 * sum
 		}
 	}
 }
 
 // gemm multiplies a panel by a tile, a group at a time.
-func gemm(nr, mr, group int, least bool) Gemm {
+func gemm(group int, least bool) Gemm {
 	return func(p *Panel, t *Tile, blocks int, out *float32, outStep int) {
 		for r := range mr {
 			clear(unsafe.Slice(past(out, r*outStep), nr))
@@ -171,7 +169,7 @@ func gemm(nr, mr, group int, least bool) Gemm {
 			for g := b * 32 / group; g < (b+1)*32/group; g++ {
 				for r := range mr {
 					for c := range nr {
-						product := groupProduct(nr, group, p, past(digits, r*64*blocks), two, g, c)
+						product := groupProduct(group, p, past(digits, r*64*blocks), two, g, c)
 						y := at(past(out, r*outStep), c)
 						*y += *at(p.Scale, g*nr+c) * (*at(t.Scale, b*mr+r) * float32(product))
 						if least {
@@ -187,7 +185,7 @@ func gemm(nr, mr, group int, least bool) Gemm {
 
 // groupProduct is Σ code·digits of group g, column c; the digits are those of
 // a row in the block the group is in.
-func groupProduct(nr, group int, p *Panel, digits *uint8, two bool, g, c int) int32 {
+func groupProduct(group int, p *Panel, digits *uint8, two bool, g, c int) int32 {
 	sum := *at(p.Shift, g*nr+c)
 	if two {
 		sum <<= tileBits
