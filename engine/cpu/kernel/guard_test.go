@@ -287,3 +287,50 @@ func TestGuardElementwise(t *testing.T) {
 		}
 	})
 }
+
+func TestGuardSketch(t *testing.T) {
+	each(t, func(t *testing.T, s *Set, rng *rand.Rand) {
+		if s.Sketch == nil {
+			t.Skip("none")
+		}
+		for _, cols := range []int{32, 96, 640} {
+			const groups = 3
+			w, sketch, _ := sketched(s, rng, groups, cols)
+			size, blocks := s.Sketch.Bytes(cols/32), cols/32
+			guarded(t, fmt.Sprint("Sketch.Make of columns ", cols), func(g *guard) {
+				dst, row := room[byte](g, size), place(g, w.Row(0))
+				for lane := range s.Sketch.Rows {
+					s.Sketch.Make(row, blocks, dst, lane)
+				}
+			})
+			for n, multiply := range map[int]func(w *byte, groups, blocks int, row *byte, step int, upper *float32, outStep int, most *float32){1: s.Sketch.Gemv, 4: s.Sketch.Gemv4} {
+				if multiply == nil {
+					continue
+				}
+				guarded(t, fmt.Sprintf("%d rows times a sketch of columns %d", n, cols), func(g *guard) {
+					row := room[float32](g, n*SketchedFloats*blocks)
+					multiply(place(g, sketch), groups, blocks, (*byte)(unsafe.Pointer(row)), 4*SketchedFloats*blocks,
+						room[float32](g, n*w.Rows()), 4*w.Rows(), room[float32](g, n))
+				})
+			}
+		}
+	})
+}
+
+func TestGuardGemvFew(t *testing.T) {
+	each(t, func(t *testing.T, s *Set, rng *rand.Rand) {
+		for typ, few := range s.GemvFew {
+			for _, n := range []int{1, 2, 5} {
+				for _, cols := range []int{typ.Block(), 768} {
+					w := checkpointtest.RandomTensor(rng, typ, n, cols)
+					for i, multiply := range few {
+						guarded(t, fmt.Sprintf("%v [%d, %d] times %d rows", typ, n, cols, 2<<i), func(g *guard) {
+							multiply(place(g, w.Data), n, w.RowBytes(), cols/typ.Block(), room[float32](g, PackedFloats(typ, cols, 2<<i)),
+								room[float32](g, n<<(i+1)), 4*n)
+						})
+					}
+				}
+			}
+		}
+	})
+}
