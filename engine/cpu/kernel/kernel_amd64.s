@@ -530,6 +530,305 @@ pairs:
 	VZEROUPPER
 	RET
 
+// func dotAVX512(x *float32, y *float32, n int) float32
+// Requires: AVX, AVX512F, SSE
+TEXT ·dotAVX512(SB), NOSPLIT, $0-28
+	MOVQ   x+0(FP), AX
+	MOVQ   y+8(FP), CX
+	MOVQ   n+16(FP), DX
+	VPXORD Z0, Z0, Z0
+	MOVQ   DX, BX
+	SHRQ   $0x04, BX
+	JZ     eight
+
+sixteens:
+	VMOVUPS     (AX), Z1
+	VMOVUPS     (CX), Z2
+	VFMADD231PS Z2, Z1, Z0
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	DECQ        BX
+	JNZ         sixteens
+
+eight:
+	TESTQ       $0x00000008, DX
+	JZ          done
+	MOVL        $0x000000ff, DX
+	KMOVW       DX, K1
+	VMOVUPS.Z   (AX), K1, Z1
+	VMOVUPS.Z   (CX), K1, Z2
+	VFMADD231PS Z2, Z1, Z0
+
+done:
+	VEXTRACTF64X4 $0x00, Z0, Y1
+	VEXTRACTF64X4 $0x01, Z0, Y0
+	VADDPS        Y0, Y1, Y1
+	VEXTRACTF128  $0x01, Y1, X0
+	VADDPS        X1, X0, X0
+	VPERMILPS     $0x0e, X0, X1
+	VADDPS        X1, X0, X0
+	VPERMILPS     $0x01, X0, X1
+	VADDSS        X1, X0, X0
+	MOVSS         X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func scaleMulAVX512(y *float32, x *float32, s float32, w *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·scaleMulAVX512(SB), NOSPLIT, $0-40
+	MOVQ         y+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         w+24(FP), DX
+	MOVQ         n+32(FP), BX
+	VBROADCASTSS s+16(FP), Z0
+	MOVQ         BX, SI
+	SHRQ         $0x04, SI
+	JZ           eight
+
+sixteens:
+	VMOVUPS (CX), Z1
+	VMOVUPS (DX), Z2
+	VMULPS  Z0, Z1, Z1
+	VMULPS  Z2, Z1, Z1
+	VMOVUPS Z1, (AX)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000040, CX
+	ADDQ    $0x00000040, DX
+	DECQ    SI
+	JNZ     sixteens
+
+eight:
+	TESTQ     $0x00000008, BX
+	JZ        done
+	MOVL      $0x000000ff, BX
+	KMOVW     BX, K1
+	VMOVUPS.Z (CX), K1, Z1
+	VMOVUPS.Z (DX), K1, Z2
+	VMULPS    Z0, Z1, Z1
+	VMULPS    Z2, Z1, Z1
+	VMOVUPS   Z1, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func expAVX512(x *float32, n int, top float32) float32
+// Requires: AVX, AVX512F, SSE
+TEXT ·expAVX512(SB), NOSPLIT, $0-28
+	MOVQ         x+0(FP), AX
+	MOVQ         n+8(FP), CX
+	VPXORD       Z0, Z0, Z0
+	VBROADCASTSS top+16(FP), Z1
+	MOVQ         CX, DX
+	SHRQ         $0x04, DX
+	JZ           eight
+
+sixteens:
+	VMOVUPS           (AX), Z2
+	VSUBPS            Z1, Z2, Z2
+	VMINPS.BCST       word42ae0000<>+0(SB), Z2, Z2
+	VMAXPS.BCST       wordc2ae0000<>+0(SB), Z2, Z2
+	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z2, Z3
+	VRNDSCALEPS       $0x00, Z3, Z3
+	VMOVAPS           Z2, Z2
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z3, Z2
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z3, Z2
+	VBROADCASTSS      word39506967<>+0(SB), Z4
+	VFMADD213PS.BCST  word3ab743ce<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST  word3c088908<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST  word3d2aa9c1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST  word3e2aaaaa<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z2, Z4
+	VMULPS            Z2, Z2, Z5
+	VFMADD213PS       Z2, Z5, Z4
+	VADDPS.BCST       word3f800000<>+0(SB), Z4, Z4
+	VSCALEFPS         Z3, Z4, Z2
+	VMOVUPS           Z2, (AX)
+	VADDPS            Z2, Z0, Z0
+	ADDQ              $0x00000040, AX
+	DECQ              DX
+	JNZ               sixteens
+
+eight:
+	TESTQ             $0x00000008, CX
+	JZ                done
+	MOVL              $0x000000ff, CX
+	KMOVW             CX, K1
+	VMOVUPS.Z         (AX), K1, Z2
+	VSUBPS            Z1, Z2, Z2
+	VMINPS.BCST       word42ae0000<>+0(SB), Z2, Z2
+	VMAXPS.BCST       wordc2ae0000<>+0(SB), Z2, Z2
+	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z2, Z1
+	VRNDSCALEPS       $0x00, Z1, Z1
+	VMOVAPS           Z2, Z2
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z1, Z2
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z1, Z2
+	VBROADCASTSS      word39506967<>+0(SB), Z3
+	VFMADD213PS.BCST  word3ab743ce<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  word3c088908<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  word3d2aa9c1<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  word3e2aaaaa<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z2, Z3
+	VMULPS            Z2, Z2, Z4
+	VFMADD213PS       Z2, Z4, Z3
+	VADDPS.BCST       word3f800000<>+0(SB), Z3, Z3
+	VSCALEFPS         Z1, Z3, Z2
+	VMOVUPS           Z2, K1, (AX)
+	VMOVAPS.Z         Z2, K1, Z2
+	VADDPS            Z2, Z0, Z0
+
+done:
+	VEXTRACTF64X4 $0x00, Z0, Y1
+	VEXTRACTF64X4 $0x01, Z0, Y0
+	VADDPS        Y0, Y1, Y1
+	VEXTRACTF128  $0x01, Y1, X0
+	VADDPS        X1, X0, X0
+	VPERMILPS     $0x0e, X0, X1
+	VADDPS        X1, X0, X0
+	VPERMILPS     $0x01, X0, X1
+	VADDSS        X1, X0, X0
+	MOVSS         X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func geluMulAVX512(y *float32, gate *float32, up *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·geluMulAVX512(SB), NOSPLIT, $0-32
+	MOVQ y+0(FP), AX
+	MOVQ gate+8(FP), CX
+	MOVQ up+16(FP), DX
+	MOVQ n+24(FP), BX
+	MOVQ BX, SI
+	SHRQ $0x04, SI
+	JZ   eight
+
+sixteens:
+	VMOVUPS           (CX), Z0
+	VMULPS            Z0, Z0, Z1
+	VBROADCASTSS      wordbfcc422a<>+0(SB), Z2
+	VMULPS.BCST       wordbd922279<>+0(SB), Z1, Z1
+	VADDPS            Z2, Z1, Z1
+	VMULPS            Z0, Z1, Z1
+	VMINPS.BCST       word42ae0000<>+0(SB), Z1, Z1
+	VMAXPS.BCST       wordc2ae0000<>+0(SB), Z1, Z1
+	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z1, Z2
+	VRNDSCALEPS       $0x00, Z2, Z2
+	VMOVAPS           Z1, Z1
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z2, Z1
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z2, Z1
+	VBROADCASTSS      word39506967<>+0(SB), Z3
+	VFMADD213PS.BCST  word3ab743ce<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST  word3c088908<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST  word3d2aa9c1<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST  word3e2aaaaa<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z1, Z3
+	VMULPS            Z1, Z1, Z4
+	VFMADD213PS       Z1, Z4, Z3
+	VADDPS.BCST       word3f800000<>+0(SB), Z3, Z3
+	VSCALEFPS         Z2, Z3, Z1
+	VADDPS.BCST       word3f800000<>+0(SB), Z1, Z1
+	VDIVPS            Z1, Z0, Z0
+	VMOVUPS           (DX), Z1
+	VMULPS            Z1, Z0, Z0
+	VMOVUPS           Z0, (AX)
+	ADDQ              $0x00000040, AX
+	ADDQ              $0x00000040, CX
+	ADDQ              $0x00000040, DX
+	DECQ              SI
+	JNZ               sixteens
+
+eight:
+	TESTQ             $0x00000008, BX
+	JZ                done
+	MOVL              $0x000000ff, BX
+	KMOVW             BX, K1
+	VMOVUPS.Z         (CX), K1, Z0
+	VMULPS            Z0, Z0, Z1
+	VBROADCASTSS      wordbfcc422a<>+0(SB), Z2
+	VMULPS.BCST       wordbd922279<>+0(SB), Z1, Z1
+	VADDPS            Z2, Z1, Z1
+	VMULPS            Z0, Z1, Z1
+	VMINPS.BCST       word42ae0000<>+0(SB), Z1, Z1
+	VMAXPS.BCST       wordc2ae0000<>+0(SB), Z1, Z1
+	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z1, Z2
+	VRNDSCALEPS       $0x00, Z2, Z2
+	VMOVAPS           Z1, Z1
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z2, Z1
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z2, Z1
+	VBROADCASTSS      word39506967<>+0(SB), Z3
+	VFMADD213PS.BCST  word3ab743ce<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST  word3c088908<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST  word3d2aa9c1<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST  word3e2aaaaa<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z1, Z3
+	VMULPS            Z1, Z1, Z4
+	VFMADD213PS       Z1, Z4, Z3
+	VADDPS.BCST       word3f800000<>+0(SB), Z3, Z3
+	VSCALEFPS         Z2, Z3, Z1
+	VADDPS.BCST       word3f800000<>+0(SB), Z1, Z1
+	VDIVPS            Z1, Z0, Z0
+	VMOVUPS.Z         (DX), K1, Z1
+	VMULPS            Z1, Z0, Z0
+	VMOVUPS           Z0, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func extentAVX512(x *float32, n int, top *float32) float32
+// Requires: AVX, AVX512F, SSE
+TEXT ·extentAVX512(SB), NOSPLIT, $0-28
+	MOVQ   x+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   top+16(FP), DX
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+
+blocks:
+	VMOVUPS       (AX), Z2
+	VFMADD231PS   Z2, Z2, Z0
+	VMOVUPS       64(AX), Z3
+	VFMADD231PS   Z3, Z3, Z1
+	VPANDD.BCST   word7fffffff<>+0(SB), Z2, Z2
+	VPANDD.BCST   word7fffffff<>+0(SB), Z3, Z3
+	VMAXPS        Z3, Z2, Z2
+	VEXTRACTF64X4 $0x01, Z2, Y3
+	VMAXPS        Y2, Y3, Y2
+	VEXTRACTF128  $0x01, Y2, X3
+	VMAXPS        X2, X3, X3
+	VPERMILPS     $0x0e, X3, X2
+	VMAXPS        X2, X3, X3
+	VPERMILPS     $0x01, X3, X2
+	VMAXSS        X2, X3, X3
+	VMOVSS        X3, (DX)
+	ADDQ          $0x04, DX
+	ADDQ          $0x00000080, AX
+	DECQ          CX
+	JNZ           blocks
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x00, Z0, Y1
+	VEXTRACTF64X4 $0x01, Z0, Y0
+	VADDPS        Y0, Y1, Y1
+	VEXTRACTF128  $0x01, Y1, X0
+	VADDPS        X1, X0, X0
+	VPERMILPS     $0x0e, X0, X1
+	VADDPS        X1, X0, X0
+	VPERMILPS     $0x01, X0, X1
+	VADDSS        X1, X0, X0
+	MOVSS         X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+DATA word7fffffff<>+0(SB)/4, $0x7fffffff
+DATA word7fffffff<>+4(SB)/4, $0x7fffffff
+DATA word7fffffff<>+8(SB)/4, $0x7fffffff
+DATA word7fffffff<>+12(SB)/4, $0x7fffffff
+DATA word7fffffff<>+16(SB)/4, $0x7fffffff
+DATA word7fffffff<>+20(SB)/4, $0x7fffffff
+DATA word7fffffff<>+24(SB)/4, $0x7fffffff
+DATA word7fffffff<>+28(SB)/4, $0x7fffffff
+GLOBL word7fffffff<>(SB), RODATA|NOPTR, $32
+
 // func pause(n int)
 TEXT ·pause(SB), NOSPLIT, $0-8
 	MOVQ n+0(FP), AX
@@ -1202,16 +1501,6 @@ DATA word457c0000<>+20(SB)/4, $0x457c0000
 DATA word457c0000<>+24(SB)/4, $0x457c0000
 DATA word457c0000<>+28(SB)/4, $0x457c0000
 GLOBL word457c0000<>(SB), RODATA|NOPTR, $32
-
-DATA word7fffffff<>+0(SB)/4, $0x7fffffff
-DATA word7fffffff<>+4(SB)/4, $0x7fffffff
-DATA word7fffffff<>+8(SB)/4, $0x7fffffff
-DATA word7fffffff<>+12(SB)/4, $0x7fffffff
-DATA word7fffffff<>+16(SB)/4, $0x7fffffff
-DATA word7fffffff<>+20(SB)/4, $0x7fffffff
-DATA word7fffffff<>+24(SB)/4, $0x7fffffff
-DATA word7fffffff<>+28(SB)/4, $0x7fffffff
-GLOBL word7fffffff<>(SB), RODATA|NOPTR, $32
 
 DATA word00000020<>+0(SB)/4, $0x00000020
 DATA word00000020<>+4(SB)/4, $0x00000020

@@ -58,7 +58,7 @@ func setAVX2() *Set {
 }
 
 func setAVX512() *Set {
-	return shared(Set{
+	s := shared(Set{
 		Name: "avx512", NR: 32, MR: 4, DigitBits: 7,
 		Quantize: quantizeAVX512,
 		Gemv: map[checkpoint.Type]Gemv{
@@ -87,6 +87,8 @@ func setAVX512() *Set {
 		MulF16: byRows(nil, mulF16AVX512_1, mulF16AVX512_2, nil, mulF16AVX512_4, nil, nil, nil, mulF16AVX512_8),
 		MulI8:  byRows(nil, mulI8AVX512_1, mulI8AVX512_2, nil, mulI8AVX512_4, nil, nil, nil, mulI8AVX512_8),
 	})
+	s.Dot, s.ScaleMul, s.GELUMul, s.Exp, s.Extent = dotAVX512, scaleMulAVX512, geluMulAVX512, expAVX512, extentAVX512
+	return s
 }
 
 // flat gives an assembly product its pointers one by one.

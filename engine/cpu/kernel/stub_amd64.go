@@ -24,6 +24,16 @@ func toHalfAVX2(half *uint16, src *float32, n int)
 
 func rotateAVX2(x *float32, cos *float32, sin *float32, half int)
 
+func dotAVX512(x *float32, y *float32, n int) float32
+
+func scaleMulAVX512(y *float32, x *float32, s float32, w *float32, n int)
+
+func expAVX512(x *float32, n int, top float32) float32
+
+func geluMulAVX512(y *float32, gate *float32, up *float32, n int)
+
+func extentAVX512(x *float32, n int, top *float32) float32
+
 func pause(n int)
 
 func expandQ8_0AVX2(src *byte, blocks int, codes *uint8, scale *float32, min *float32)

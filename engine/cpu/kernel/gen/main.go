@@ -24,6 +24,7 @@ func main() {
 	ConstraintExpr("amd64")
 	interleave()
 	elementwise()
+	wide()
 	pause()
 	for _, f := range formats {
 		expand(f)
