@@ -19,9 +19,11 @@ import (
 
 // engines makes each engine for a number of threads, 0 for its own choice.
 var engines = map[string]func(threads int) (engine.Engine, error){
-	"cpu":      func(threads int) (engine.Engine, error) { return newCPU(cpu.Options{Threads: threads}) },
-	"cpu-fast": func(threads int) (engine.Engine, error) { return newCPU(cpu.Options{Threads: threads, FastPrompts: true}) },
-	"ref":      func(int) (engine.Engine, error) { return ref.New(), nil },
+	"cpu": func(threads int) (engine.Engine, error) { return newCPU(cpu.Options{Threads: threads}) },
+	"cpu-fast": func(threads int) (engine.Engine, error) {
+		return newCPU(cpu.Options{Threads: threads, FastPrompts: true})
+	},
+	"ref": func(int) (engine.Engine, error) { return ref.New(), nil },
 }
 
 func newCPU(o cpu.Options) (engine.Engine, error) {

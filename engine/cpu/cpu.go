@@ -71,8 +71,13 @@ func New(o Options) (*Engine, error) {
 	return e, nil
 }
 
-// Name is "cpu".
-func (e *Engine) Name() string { return "cpu" }
+// Name is "cpu", or "cpu-fast" with FastPrompts.
+func (e *Engine) Name() string {
+	if e.rounding > 0 {
+		return "cpu-fast"
+	}
+	return "cpu"
+}
 
 // Kernels is the name of the set in use.
 func (e *Engine) Kernels() string { return e.set.Name }
