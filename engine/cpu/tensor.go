@@ -209,7 +209,10 @@ func (p *pass) modes(t *tensor, from, rows int, top []float32, modes []kernel.Mo
 		if squares-squares != 0 { // infinite, or not a number: neither is the product
 			fill(top, squares-squares)
 		}
-		most := p.engine.rounding * 127 * float32(math.Sqrt(float64(squares)/float64(t.width)))
+		most := float32(0)
+		if t.rows > fewRows {
+			most = p.engine.rounding * 127 * float32(math.Sqrt(float64(squares)/float64(t.width)))
+		}
 		for b, v := range top {
 			modes[b] = kernel.One
 			if v > most {
