@@ -29,7 +29,7 @@ type product struct {
 	step int // weight rows a piece
 	run  func(p *pass, x *tensor, pr *product, from, to int, s *scratch)
 
-	packed []float32 // of gemvFew: x, and which product takes it
+	packed [][]float32 // of gemvFew: x in chunks, and which product takes one
 	index  int
 }
 
@@ -100,11 +100,13 @@ func (p *pass) gemv(x *tensor, pr *product, from, to int, _ *scratch) {
 
 // gemvFew is the same, of several rows in one go.
 func (p *pass) gemvFew(x *tensor, pr *product, from, to int, s *scratch) {
-	w, n := pr.w, to-from
-	out := grown(&s.out, 2<<pr.index*n)
-	p.set.GemvFew[w.Type][pr.index](&w.Data[from*w.rowBytes], n, w.rowBytes, w.blocks, &pr.packed[0], &out[0], 4*n)
-	for r := range x.rows {
-		copy(pr.y.row(r)[from:to], out[r*n:])
+	w, n, rows := pr.w, to-from, 2<<pr.index
+	out := grown(&s.out, rows*n)
+	for i, packed := range pr.packed {
+		p.set.GemvFew[w.Type][pr.index](&w.Data[from*w.rowBytes], n, w.rowBytes, w.blocks, &packed[0], &out[0], 4*n)
+		for r := i * rows; r < min((i+1)*rows, x.rows); r++ {
+			copy(pr.y.row(r)[from:to], out[(r-i*rows)*n:])
+		}
 	}
 }
 

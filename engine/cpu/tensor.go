@@ -24,9 +24,9 @@ type tensor struct {
 
 // digits are a tensor's quantised rows in the layouts that have been asked for.
 type digits struct {
-	rows  []activations         // a few rows, each as it lies
-	few   map[packing][]float32 // the same, side by side
-	tiles *tiles                // the last one filled up with zeros
+	rows  []activations           // a few rows, each as it lies
+	few   map[packing][][]float32 // the same, side by side
+	tiles *tiles                  // the last one filled up with zeros
 }
 
 func (t *tensor) Dims() (rows, width int) { return t.rows, t.width }
@@ -94,35 +94,43 @@ func (p *pass) quantiseRows(t *tensor) {
 }
 
 // packing tells apart how formats have rows beside one another.
-type packing struct{ block, group int }
+type packing struct{ block, group, index int }
 
 // packRows lays the few rows of t out for products with a format, once for all
-// formats of its kind, and returns the index of the product that takes them.
-// Rows that are missing are copies of the last.
-func (p *pass) packRows(t *tensor, typ checkpoint.Type) (packed []float32, index int) {
+// formats of its kind: in chunks of as many as one product takes, whose index
+// it returns. Rows that are missing in the last are copies of t's last.
+func (p *pass) packRows(t *tensor, typ checkpoint.Type) (chunks [][]float32, index int) {
 	p.quantiseRows(t)
-	for 2<<index < t.rows {
+	few := p.set.GemvFew[typ]
+	for index+1 < len(few) && 2<<index < t.rows && few[index+1] != nil {
 		index++
 	}
 	group := kernel.Formats[typ].Group
-	key := packing{typ.Block(), group}
+	key := packing{typ.Block(), group, index}
 	if t.digits.few[key] == nil {
-		rows := make([]kernel.Row, 2<<index)
-		for i := range rows {
-			a := &t.digits.rows[min(i, t.rows-1)]
-			rows[i] = kernel.Row{High: a.digits[:t.width], Low: a.digits[t.width:], Scale: a.scale, Sum: a.sum}
-			if group == 16 {
-				rows[i].Sum = a.sum16
-			}
+		for at := 0; at < t.rows; at += 2 << index {
+			chunks = append(chunks, p.packChunk(t, typ, at, 2<<index))
 		}
-		packed := p.alloc(kernel.PackedFloats(typ, t.width, len(rows)))
-		kernel.PackRows(typ, packed, rows)
 		if t.digits.few == nil {
-			t.digits.few = map[packing][]float32{}
+			t.digits.few = map[packing][][]float32{}
 		}
-		t.digits.few[key] = packed
+		t.digits.few[key] = chunks
 	}
 	return t.digits.few[key], index
+}
+
+func (p *pass) packChunk(t *tensor, typ checkpoint.Type, from, n int) []float32 {
+	rows := make([]kernel.Row, n)
+	for i := range rows {
+		a := &t.digits.rows[min(from+i, t.rows-1)]
+		rows[i] = kernel.Row{High: a.digits[:t.width], Low: a.digits[t.width:], Scale: a.scale, Sum: a.sum}
+		if kernel.Formats[typ].Group == 16 {
+			rows[i].Sum = a.sum16
+		}
+	}
+	packed := p.alloc(kernel.PackedFloats(typ, t.width, n))
+	kernel.PackRows(typ, packed, rows)
+	return packed
 }
 
 // tiles are quantised rows, MR side by side.

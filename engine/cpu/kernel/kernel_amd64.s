@@ -7272,6 +7272,196 @@ blocks:
 	VZEROUPPER
 	RET
 
+// func gemvQ8_0TwoAVX2(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·gemvQ8_0TwoAVX2(SB), NOSPLIT, $0-56
+	MOVQ w+0(FP), AX
+	MOVQ n+8(FP), CX
+	MOVQ out+40(FP), DX
+
+rows:
+	MOVQ   AX, BX
+	MOVQ   rowBytes+16(FP), SI
+	ADDQ   SI, AX
+	MOVQ   blocks+24(FP), SI
+	MOVQ   rows+32(FP), DI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+
+blocks:
+	PREFETCHT0   4096(BX)
+	VPBROADCASTW (BX), X4
+	VCVTPH2PS    X4, Y4
+	VFMADD231PS  192(DI), Y4, Y1
+	VFMADD231PS  224(DI), Y4, Y3
+	VMOVDQU      2(BX), Y5
+	VPXOR        bytes80<>+0(SB), Y5, Y5
+	VPMADDUBSW   (DI), Y5, Y6
+	VPMADDUBSW   64(DI), Y5, Y7
+	VPMADDWD     word00400040<>+0(SB), Y6, Y6
+	VPMADDWD     word00010001<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       128(DI), Y4, Y7
+	VFMADD231PS  Y7, Y6, Y0
+	VPMADDUBSW   32(DI), Y5, Y6
+	VPMADDUBSW   96(DI), Y5, Y5
+	VPMADDWD     word00400040<>+0(SB), Y6, Y6
+	VPMADDWD     word00010001<>+0(SB), Y5, Y5
+	VPADDD       Y5, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       160(DI), Y4, Y5
+	VFMADD231PS  Y5, Y6, Y2
+	ADDQ         $0x22, BX
+	ADDQ         $0x00000100, DI
+	DECQ         SI
+	JNZ          blocks
+	MOVQ         outStep+48(FP), SI
+	MOVQ         DX, BX
+	VMULPS       wordc3000000<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VPERMILPS    $0x0e, X1, X0
+	VADDPS       X0, X1, X1
+	VPERMILPS    $0x01, X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, (BX)
+	ADDQ         SI, BX
+	VMULPS       wordc3000000<>+0(SB), Y3, Y3
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X2, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, (BX)
+	ADDQ         SI, BX
+	ADDQ         $0x04, DX
+	DECQ         CX
+	JNZ          rows
+	VZEROUPPER
+	RET
+
+// func gemvQ8_0FourAVX2(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·gemvQ8_0FourAVX2(SB), NOSPLIT, $0-56
+	MOVQ w+0(FP), AX
+	MOVQ n+8(FP), CX
+	MOVQ out+40(FP), DX
+
+rows:
+	MOVQ   AX, BX
+	MOVQ   rowBytes+16(FP), SI
+	ADDQ   SI, AX
+	MOVQ   blocks+24(FP), SI
+	MOVQ   rows+32(FP), DI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+blocks:
+	PREFETCHT0   4096(BX)
+	VPBROADCASTW (BX), X8
+	VCVTPH2PS    X8, Y8
+	VFMADD231PS  384(DI), Y8, Y1
+	VFMADD231PS  416(DI), Y8, Y3
+	VFMADD231PS  448(DI), Y8, Y5
+	VFMADD231PS  480(DI), Y8, Y7
+	VMOVDQU      2(BX), Y9
+	VPXOR        bytes80<>+0(SB), Y9, Y9
+	VPMADDUBSW   (DI), Y9, Y10
+	VPMADDUBSW   64(DI), Y9, Y11
+	VPMADDWD     word00400040<>+0(SB), Y10, Y10
+	VPMADDWD     word00010001<>+0(SB), Y11, Y11
+	VPADDD       Y11, Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       128(DI), Y8, Y11
+	VFMADD231PS  Y11, Y10, Y0
+	VPMADDUBSW   32(DI), Y9, Y10
+	VPMADDUBSW   96(DI), Y9, Y11
+	VPMADDWD     word00400040<>+0(SB), Y10, Y10
+	VPMADDWD     word00010001<>+0(SB), Y11, Y11
+	VPADDD       Y11, Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       160(DI), Y8, Y11
+	VFMADD231PS  Y11, Y10, Y2
+	VPMADDUBSW   192(DI), Y9, Y10
+	VPMADDUBSW   256(DI), Y9, Y11
+	VPMADDWD     word00400040<>+0(SB), Y10, Y10
+	VPMADDWD     word00010001<>+0(SB), Y11, Y11
+	VPADDD       Y11, Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       320(DI), Y8, Y11
+	VFMADD231PS  Y11, Y10, Y4
+	VPMADDUBSW   224(DI), Y9, Y10
+	VPMADDUBSW   288(DI), Y9, Y9
+	VPMADDWD     word00400040<>+0(SB), Y10, Y10
+	VPMADDWD     word00010001<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       352(DI), Y8, Y9
+	VFMADD231PS  Y9, Y10, Y6
+	ADDQ         $0x22, BX
+	ADDQ         $0x00000200, DI
+	DECQ         SI
+	JNZ          blocks
+	MOVQ         outStep+48(FP), SI
+	MOVQ         DX, BX
+	VMULPS       wordc3000000<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VPERMILPS    $0x0e, X1, X0
+	VADDPS       X0, X1, X1
+	VPERMILPS    $0x01, X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, (BX)
+	ADDQ         SI, BX
+	VMULPS       wordc3000000<>+0(SB), Y3, Y3
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X2, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, (BX)
+	ADDQ         SI, BX
+	VMULPS       wordc3000000<>+0(SB), Y5, Y5
+	VADDPS       Y5, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, (BX)
+	ADDQ         SI, BX
+	VMULPS       wordc3000000<>+0(SB), Y7, Y7
+	VADDPS       Y7, Y6, Y6
+	VEXTRACTF128 $0x01, Y6, X0
+	VADDPS       X6, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, (BX)
+	ADDQ         SI, BX
+	ADDQ         $0x04, DX
+	DECQ         CX
+	JNZ          rows
+	VZEROUPPER
+	RET
+
 // func gemvQ4_0TwoAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
 // Requires: AVX, AVX2, AVX512F, AVX512VNNI, F16C, MMX+
 TEXT ·gemvQ4_0TwoAVX512(SB), NOSPLIT, $0-56
@@ -7610,6 +7800,200 @@ blocks:
 	VZEROUPPER
 	RET
 
+// func gemvQ4_0TwoAVX2(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·gemvQ4_0TwoAVX2(SB), NOSPLIT, $0-56
+	MOVQ w+0(FP), AX
+	MOVQ n+8(FP), CX
+	MOVQ out+40(FP), DX
+
+rows:
+	MOVQ   AX, BX
+	MOVQ   rowBytes+16(FP), SI
+	ADDQ   SI, AX
+	MOVQ   blocks+24(FP), SI
+	MOVQ   rows+32(FP), DI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+
+blocks:
+	PREFETCHT0   4096(BX)
+	VPBROADCASTW (BX), X4
+	VCVTPH2PS    X4, Y4
+	VFMADD231PS  192(DI), Y4, Y1
+	VFMADD231PS  224(DI), Y4, Y3
+	VMOVDQU      2(BX), X6
+	VPSRLW       $0x04, X6, X5
+	VINSERTI128  $0x01, X5, Y6, Y5
+	VPAND        bytes0f<>+0(SB), Y5, Y5
+	VPMADDUBSW   (DI), Y5, Y7
+	VPMADDUBSW   64(DI), Y5, Y8
+	VPMADDWD     word00400040<>+0(SB), Y7, Y7
+	VPMADDWD     word00010001<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       128(DI), Y4, Y8
+	VFMADD231PS  Y8, Y7, Y0
+	VPMADDUBSW   32(DI), Y5, Y7
+	VPMADDUBSW   96(DI), Y5, Y5
+	VPMADDWD     word00400040<>+0(SB), Y7, Y7
+	VPMADDWD     word00010001<>+0(SB), Y5, Y5
+	VPADDD       Y5, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       160(DI), Y4, Y5
+	VFMADD231PS  Y5, Y7, Y2
+	ADDQ         $0x12, BX
+	ADDQ         $0x00000100, DI
+	DECQ         SI
+	JNZ          blocks
+	MOVQ         outStep+48(FP), SI
+	MOVQ         DX, BX
+	VMULPS       wordc1000000<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VPERMILPS    $0x0e, X1, X0
+	VADDPS       X0, X1, X1
+	VPERMILPS    $0x01, X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, (BX)
+	ADDQ         SI, BX
+	VMULPS       wordc1000000<>+0(SB), Y3, Y3
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X2, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, (BX)
+	ADDQ         SI, BX
+	ADDQ         $0x04, DX
+	DECQ         CX
+	JNZ          rows
+	VZEROUPPER
+	RET
+
+// func gemvQ4_0FourAVX2(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·gemvQ4_0FourAVX2(SB), NOSPLIT, $0-56
+	MOVQ w+0(FP), AX
+	MOVQ n+8(FP), CX
+	MOVQ out+40(FP), DX
+
+rows:
+	MOVQ   AX, BX
+	MOVQ   rowBytes+16(FP), SI
+	ADDQ   SI, AX
+	MOVQ   blocks+24(FP), SI
+	MOVQ   rows+32(FP), DI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+blocks:
+	PREFETCHT0   4096(BX)
+	VPBROADCASTW (BX), X8
+	VCVTPH2PS    X8, Y8
+	VFMADD231PS  384(DI), Y8, Y1
+	VFMADD231PS  416(DI), Y8, Y3
+	VFMADD231PS  448(DI), Y8, Y5
+	VFMADD231PS  480(DI), Y8, Y7
+	VMOVDQU      2(BX), X10
+	VPSRLW       $0x04, X10, X9
+	VINSERTI128  $0x01, X9, Y10, Y9
+	VPAND        bytes0f<>+0(SB), Y9, Y9
+	VPMADDUBSW   (DI), Y9, Y11
+	VPMADDUBSW   64(DI), Y9, Y12
+	VPMADDWD     word00400040<>+0(SB), Y11, Y11
+	VPMADDWD     word00010001<>+0(SB), Y12, Y12
+	VPADDD       Y12, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       128(DI), Y8, Y12
+	VFMADD231PS  Y12, Y11, Y0
+	VPMADDUBSW   32(DI), Y9, Y11
+	VPMADDUBSW   96(DI), Y9, Y12
+	VPMADDWD     word00400040<>+0(SB), Y11, Y11
+	VPMADDWD     word00010001<>+0(SB), Y12, Y12
+	VPADDD       Y12, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       160(DI), Y8, Y12
+	VFMADD231PS  Y12, Y11, Y2
+	VPMADDUBSW   192(DI), Y9, Y11
+	VPMADDUBSW   256(DI), Y9, Y12
+	VPMADDWD     word00400040<>+0(SB), Y11, Y11
+	VPMADDWD     word00010001<>+0(SB), Y12, Y12
+	VPADDD       Y12, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       320(DI), Y8, Y12
+	VFMADD231PS  Y12, Y11, Y4
+	VPMADDUBSW   224(DI), Y9, Y11
+	VPMADDUBSW   288(DI), Y9, Y9
+	VPMADDWD     word00400040<>+0(SB), Y11, Y11
+	VPMADDWD     word00010001<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       352(DI), Y8, Y9
+	VFMADD231PS  Y9, Y11, Y6
+	ADDQ         $0x12, BX
+	ADDQ         $0x00000200, DI
+	DECQ         SI
+	JNZ          blocks
+	MOVQ         outStep+48(FP), SI
+	MOVQ         DX, BX
+	VMULPS       wordc1000000<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VPERMILPS    $0x0e, X1, X0
+	VADDPS       X0, X1, X1
+	VPERMILPS    $0x01, X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, (BX)
+	ADDQ         SI, BX
+	VMULPS       wordc1000000<>+0(SB), Y3, Y3
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X2, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, (BX)
+	ADDQ         SI, BX
+	VMULPS       wordc1000000<>+0(SB), Y5, Y5
+	VADDPS       Y5, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, (BX)
+	ADDQ         SI, BX
+	VMULPS       wordc1000000<>+0(SB), Y7, Y7
+	VADDPS       Y7, Y6, Y6
+	VEXTRACTF128 $0x01, Y6, X0
+	VADDPS       X6, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, (BX)
+	ADDQ         SI, BX
+	ADDQ         $0x04, DX
+	DECQ         CX
+	JNZ          rows
+	VZEROUPPER
+	RET
+
 // func gemvQ4_1TwoAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
 // Requires: AVX, AVX2, AVX512F, AVX512VNNI, F16C, MMX+
 TEXT ·gemvQ4_1TwoAVX512(SB), NOSPLIT, $0-56
@@ -7937,6 +8321,198 @@ blocks:
 	ADDQ          $0x04, DX
 	DECQ          CX
 	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func gemvQ4_1TwoAVX2(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·gemvQ4_1TwoAVX2(SB), NOSPLIT, $0-56
+	MOVQ w+0(FP), AX
+	MOVQ n+8(FP), CX
+	MOVQ out+40(FP), DX
+
+rows:
+	MOVQ   AX, BX
+	MOVQ   rowBytes+16(FP), SI
+	ADDQ   SI, AX
+	MOVQ   blocks+24(FP), SI
+	MOVQ   rows+32(FP), DI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+
+blocks:
+	PREFETCHT0   4096(BX)
+	VPBROADCASTW (BX), X4
+	VCVTPH2PS    X4, Y4
+	VPBROADCASTW 2(BX), X5
+	VCVTPH2PS    X5, Y5
+	VFMADD231PS  192(DI), Y5, Y1
+	VFMADD231PS  224(DI), Y5, Y3
+	VMOVDQU      4(BX), X6
+	VPSRLW       $0x04, X6, X5
+	VINSERTI128  $0x01, X5, Y6, Y5
+	VPAND        bytes0f<>+0(SB), Y5, Y5
+	VPMADDUBSW   (DI), Y5, Y7
+	VPMADDUBSW   64(DI), Y5, Y8
+	VPMADDWD     word00400040<>+0(SB), Y7, Y7
+	VPMADDWD     word00010001<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       128(DI), Y4, Y8
+	VFMADD231PS  Y8, Y7, Y0
+	VPMADDUBSW   32(DI), Y5, Y7
+	VPMADDUBSW   96(DI), Y5, Y5
+	VPMADDWD     word00400040<>+0(SB), Y7, Y7
+	VPMADDWD     word00010001<>+0(SB), Y5, Y5
+	VPADDD       Y5, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       160(DI), Y4, Y5
+	VFMADD231PS  Y5, Y7, Y2
+	ADDQ         $0x14, BX
+	ADDQ         $0x00000100, DI
+	DECQ         SI
+	JNZ          blocks
+	MOVQ         outStep+48(FP), SI
+	MOVQ         DX, BX
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VPERMILPS    $0x0e, X1, X0
+	VADDPS       X0, X1, X1
+	VPERMILPS    $0x01, X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, (BX)
+	ADDQ         SI, BX
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X2, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, (BX)
+	ADDQ         SI, BX
+	ADDQ         $0x04, DX
+	DECQ         CX
+	JNZ          rows
+	VZEROUPPER
+	RET
+
+// func gemvQ4_1FourAVX2(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·gemvQ4_1FourAVX2(SB), NOSPLIT, $0-56
+	MOVQ w+0(FP), AX
+	MOVQ n+8(FP), CX
+	MOVQ out+40(FP), DX
+
+rows:
+	MOVQ   AX, BX
+	MOVQ   rowBytes+16(FP), SI
+	ADDQ   SI, AX
+	MOVQ   blocks+24(FP), SI
+	MOVQ   rows+32(FP), DI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+blocks:
+	PREFETCHT0   4096(BX)
+	VPBROADCASTW (BX), X8
+	VCVTPH2PS    X8, Y8
+	VPBROADCASTW 2(BX), X9
+	VCVTPH2PS    X9, Y9
+	VFMADD231PS  384(DI), Y9, Y1
+	VFMADD231PS  416(DI), Y9, Y3
+	VFMADD231PS  448(DI), Y9, Y5
+	VFMADD231PS  480(DI), Y9, Y7
+	VMOVDQU      4(BX), X10
+	VPSRLW       $0x04, X10, X9
+	VINSERTI128  $0x01, X9, Y10, Y9
+	VPAND        bytes0f<>+0(SB), Y9, Y9
+	VPMADDUBSW   (DI), Y9, Y11
+	VPMADDUBSW   64(DI), Y9, Y12
+	VPMADDWD     word00400040<>+0(SB), Y11, Y11
+	VPMADDWD     word00010001<>+0(SB), Y12, Y12
+	VPADDD       Y12, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       128(DI), Y8, Y12
+	VFMADD231PS  Y12, Y11, Y0
+	VPMADDUBSW   32(DI), Y9, Y11
+	VPMADDUBSW   96(DI), Y9, Y12
+	VPMADDWD     word00400040<>+0(SB), Y11, Y11
+	VPMADDWD     word00010001<>+0(SB), Y12, Y12
+	VPADDD       Y12, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       160(DI), Y8, Y12
+	VFMADD231PS  Y12, Y11, Y2
+	VPMADDUBSW   192(DI), Y9, Y11
+	VPMADDUBSW   256(DI), Y9, Y12
+	VPMADDWD     word00400040<>+0(SB), Y11, Y11
+	VPMADDWD     word00010001<>+0(SB), Y12, Y12
+	VPADDD       Y12, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       320(DI), Y8, Y12
+	VFMADD231PS  Y12, Y11, Y4
+	VPMADDUBSW   224(DI), Y9, Y11
+	VPMADDUBSW   288(DI), Y9, Y9
+	VPMADDWD     word00400040<>+0(SB), Y11, Y11
+	VPMADDWD     word00010001<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       352(DI), Y8, Y9
+	VFMADD231PS  Y9, Y11, Y6
+	ADDQ         $0x14, BX
+	ADDQ         $0x00000200, DI
+	DECQ         SI
+	JNZ          blocks
+	MOVQ         outStep+48(FP), SI
+	MOVQ         DX, BX
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VPERMILPS    $0x0e, X1, X0
+	VADDPS       X0, X1, X1
+	VPERMILPS    $0x01, X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, (BX)
+	ADDQ         SI, BX
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X2, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, (BX)
+	ADDQ         SI, BX
+	VADDPS       Y5, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, (BX)
+	ADDQ         SI, BX
+	VADDPS       Y7, Y6, Y6
+	VEXTRACTF128 $0x01, Y6, X0
+	VADDPS       X6, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, (BX)
+	ADDQ         SI, BX
+	ADDQ         $0x04, DX
+	DECQ         CX
+	JNZ          rows
 	VZEROUPPER
 	RET
 
@@ -8287,6 +8863,212 @@ blocks:
 	VZEROUPPER
 	RET
 
+// func gemvQ5_0TwoAVX2(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·gemvQ5_0TwoAVX2(SB), NOSPLIT, $0-56
+	MOVQ w+0(FP), AX
+	MOVQ n+8(FP), CX
+	MOVQ out+40(FP), DX
+
+rows:
+	MOVQ   AX, BX
+	MOVQ   rowBytes+16(FP), SI
+	ADDQ   SI, AX
+	MOVQ   blocks+24(FP), SI
+	MOVQ   rows+32(FP), DI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+
+blocks:
+	PREFETCHT0   4096(BX)
+	VPBROADCASTW (BX), X4
+	VCVTPH2PS    X4, Y4
+	VFMADD231PS  192(DI), Y4, Y1
+	VFMADD231PS  224(DI), Y4, Y3
+	VMOVDQU      6(BX), X6
+	VPSRLW       $0x04, X6, X5
+	VINSERTI128  $0x01, X5, Y6, Y5
+	VPAND        bytes0f<>+0(SB), Y5, Y5
+	VPBROADCASTD 2(BX), Y7
+	VPSHUFB      spreadBits<>+0(SB), Y7, Y7
+	VPAND        oneBit<>+0(SB), Y7, Y7
+	VPCMPEQB     oneBit<>+0(SB), Y7, Y7
+	VPAND        bytes10<>+0(SB), Y7, Y7
+	VPOR         Y7, Y5, Y5
+	VPMADDUBSW   (DI), Y5, Y7
+	VPMADDUBSW   64(DI), Y5, Y8
+	VPMADDWD     word00400040<>+0(SB), Y7, Y7
+	VPMADDWD     word00010001<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       128(DI), Y4, Y8
+	VFMADD231PS  Y8, Y7, Y0
+	VPMADDUBSW   32(DI), Y5, Y7
+	VPMADDUBSW   96(DI), Y5, Y5
+	VPMADDWD     word00400040<>+0(SB), Y7, Y7
+	VPMADDWD     word00010001<>+0(SB), Y5, Y5
+	VPADDD       Y5, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       160(DI), Y4, Y5
+	VFMADD231PS  Y5, Y7, Y2
+	ADDQ         $0x16, BX
+	ADDQ         $0x00000100, DI
+	DECQ         SI
+	JNZ          blocks
+	MOVQ         outStep+48(FP), SI
+	MOVQ         DX, BX
+	VMULPS       wordc1800000<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VPERMILPS    $0x0e, X1, X0
+	VADDPS       X0, X1, X1
+	VPERMILPS    $0x01, X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, (BX)
+	ADDQ         SI, BX
+	VMULPS       wordc1800000<>+0(SB), Y3, Y3
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X2, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, (BX)
+	ADDQ         SI, BX
+	ADDQ         $0x04, DX
+	DECQ         CX
+	JNZ          rows
+	VZEROUPPER
+	RET
+
+// func gemvQ5_0FourAVX2(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·gemvQ5_0FourAVX2(SB), NOSPLIT, $0-56
+	MOVQ w+0(FP), AX
+	MOVQ n+8(FP), CX
+	MOVQ out+40(FP), DX
+
+rows:
+	MOVQ   AX, BX
+	MOVQ   rowBytes+16(FP), SI
+	ADDQ   SI, AX
+	MOVQ   blocks+24(FP), SI
+	MOVQ   rows+32(FP), DI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+blocks:
+	PREFETCHT0   4096(BX)
+	VPBROADCASTW (BX), X8
+	VCVTPH2PS    X8, Y8
+	VFMADD231PS  384(DI), Y8, Y1
+	VFMADD231PS  416(DI), Y8, Y3
+	VFMADD231PS  448(DI), Y8, Y5
+	VFMADD231PS  480(DI), Y8, Y7
+	VMOVDQU      6(BX), X10
+	VPSRLW       $0x04, X10, X9
+	VINSERTI128  $0x01, X9, Y10, Y9
+	VPAND        bytes0f<>+0(SB), Y9, Y9
+	VPBROADCASTD 2(BX), Y11
+	VPSHUFB      spreadBits<>+0(SB), Y11, Y11
+	VPAND        oneBit<>+0(SB), Y11, Y11
+	VPCMPEQB     oneBit<>+0(SB), Y11, Y11
+	VPAND        bytes10<>+0(SB), Y11, Y11
+	VPOR         Y11, Y9, Y9
+	VPMADDUBSW   (DI), Y9, Y11
+	VPMADDUBSW   64(DI), Y9, Y12
+	VPMADDWD     word00400040<>+0(SB), Y11, Y11
+	VPMADDWD     word00010001<>+0(SB), Y12, Y12
+	VPADDD       Y12, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       128(DI), Y8, Y12
+	VFMADD231PS  Y12, Y11, Y0
+	VPMADDUBSW   32(DI), Y9, Y11
+	VPMADDUBSW   96(DI), Y9, Y12
+	VPMADDWD     word00400040<>+0(SB), Y11, Y11
+	VPMADDWD     word00010001<>+0(SB), Y12, Y12
+	VPADDD       Y12, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       160(DI), Y8, Y12
+	VFMADD231PS  Y12, Y11, Y2
+	VPMADDUBSW   192(DI), Y9, Y11
+	VPMADDUBSW   256(DI), Y9, Y12
+	VPMADDWD     word00400040<>+0(SB), Y11, Y11
+	VPMADDWD     word00010001<>+0(SB), Y12, Y12
+	VPADDD       Y12, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       320(DI), Y8, Y12
+	VFMADD231PS  Y12, Y11, Y4
+	VPMADDUBSW   224(DI), Y9, Y11
+	VPMADDUBSW   288(DI), Y9, Y9
+	VPMADDWD     word00400040<>+0(SB), Y11, Y11
+	VPMADDWD     word00010001<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       352(DI), Y8, Y9
+	VFMADD231PS  Y9, Y11, Y6
+	ADDQ         $0x16, BX
+	ADDQ         $0x00000200, DI
+	DECQ         SI
+	JNZ          blocks
+	MOVQ         outStep+48(FP), SI
+	MOVQ         DX, BX
+	VMULPS       wordc1800000<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VPERMILPS    $0x0e, X1, X0
+	VADDPS       X0, X1, X1
+	VPERMILPS    $0x01, X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, (BX)
+	ADDQ         SI, BX
+	VMULPS       wordc1800000<>+0(SB), Y3, Y3
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X2, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, (BX)
+	ADDQ         SI, BX
+	VMULPS       wordc1800000<>+0(SB), Y5, Y5
+	VADDPS       Y5, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, (BX)
+	ADDQ         SI, BX
+	VMULPS       wordc1800000<>+0(SB), Y7, Y7
+	VADDPS       Y7, Y6, Y6
+	VEXTRACTF128 $0x01, Y6, X0
+	VADDPS       X6, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, (BX)
+	ADDQ         SI, BX
+	ADDQ         $0x04, DX
+	DECQ         CX
+	JNZ          rows
+	VZEROUPPER
+	RET
+
 // func gemvQ5_1TwoAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
 // Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512VNNI, F16C, MMX+
 TEXT ·gemvQ5_1TwoAVX512(SB), NOSPLIT, $0-56
@@ -8623,6 +9405,210 @@ blocks:
 	ADDQ          $0x04, DX
 	DECQ          CX
 	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func gemvQ5_1TwoAVX2(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·gemvQ5_1TwoAVX2(SB), NOSPLIT, $0-56
+	MOVQ w+0(FP), AX
+	MOVQ n+8(FP), CX
+	MOVQ out+40(FP), DX
+
+rows:
+	MOVQ   AX, BX
+	MOVQ   rowBytes+16(FP), SI
+	ADDQ   SI, AX
+	MOVQ   blocks+24(FP), SI
+	MOVQ   rows+32(FP), DI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+
+blocks:
+	PREFETCHT0   4096(BX)
+	VPBROADCASTW (BX), X4
+	VCVTPH2PS    X4, Y4
+	VPBROADCASTW 2(BX), X5
+	VCVTPH2PS    X5, Y5
+	VFMADD231PS  192(DI), Y5, Y1
+	VFMADD231PS  224(DI), Y5, Y3
+	VMOVDQU      8(BX), X6
+	VPSRLW       $0x04, X6, X5
+	VINSERTI128  $0x01, X5, Y6, Y5
+	VPAND        bytes0f<>+0(SB), Y5, Y5
+	VPBROADCASTD 4(BX), Y7
+	VPSHUFB      spreadBits<>+0(SB), Y7, Y7
+	VPAND        oneBit<>+0(SB), Y7, Y7
+	VPCMPEQB     oneBit<>+0(SB), Y7, Y7
+	VPAND        bytes10<>+0(SB), Y7, Y7
+	VPOR         Y7, Y5, Y5
+	VPMADDUBSW   (DI), Y5, Y7
+	VPMADDUBSW   64(DI), Y5, Y8
+	VPMADDWD     word00400040<>+0(SB), Y7, Y7
+	VPMADDWD     word00010001<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       128(DI), Y4, Y8
+	VFMADD231PS  Y8, Y7, Y0
+	VPMADDUBSW   32(DI), Y5, Y7
+	VPMADDUBSW   96(DI), Y5, Y5
+	VPMADDWD     word00400040<>+0(SB), Y7, Y7
+	VPMADDWD     word00010001<>+0(SB), Y5, Y5
+	VPADDD       Y5, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       160(DI), Y4, Y5
+	VFMADD231PS  Y5, Y7, Y2
+	ADDQ         $0x18, BX
+	ADDQ         $0x00000100, DI
+	DECQ         SI
+	JNZ          blocks
+	MOVQ         outStep+48(FP), SI
+	MOVQ         DX, BX
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VPERMILPS    $0x0e, X1, X0
+	VADDPS       X0, X1, X1
+	VPERMILPS    $0x01, X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, (BX)
+	ADDQ         SI, BX
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X2, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, (BX)
+	ADDQ         SI, BX
+	ADDQ         $0x04, DX
+	DECQ         CX
+	JNZ          rows
+	VZEROUPPER
+	RET
+
+// func gemvQ5_1FourAVX2(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·gemvQ5_1FourAVX2(SB), NOSPLIT, $0-56
+	MOVQ w+0(FP), AX
+	MOVQ n+8(FP), CX
+	MOVQ out+40(FP), DX
+
+rows:
+	MOVQ   AX, BX
+	MOVQ   rowBytes+16(FP), SI
+	ADDQ   SI, AX
+	MOVQ   blocks+24(FP), SI
+	MOVQ   rows+32(FP), DI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+blocks:
+	PREFETCHT0   4096(BX)
+	VPBROADCASTW (BX), X8
+	VCVTPH2PS    X8, Y8
+	VPBROADCASTW 2(BX), X9
+	VCVTPH2PS    X9, Y9
+	VFMADD231PS  384(DI), Y9, Y1
+	VFMADD231PS  416(DI), Y9, Y3
+	VFMADD231PS  448(DI), Y9, Y5
+	VFMADD231PS  480(DI), Y9, Y7
+	VMOVDQU      8(BX), X10
+	VPSRLW       $0x04, X10, X9
+	VINSERTI128  $0x01, X9, Y10, Y9
+	VPAND        bytes0f<>+0(SB), Y9, Y9
+	VPBROADCASTD 4(BX), Y11
+	VPSHUFB      spreadBits<>+0(SB), Y11, Y11
+	VPAND        oneBit<>+0(SB), Y11, Y11
+	VPCMPEQB     oneBit<>+0(SB), Y11, Y11
+	VPAND        bytes10<>+0(SB), Y11, Y11
+	VPOR         Y11, Y9, Y9
+	VPMADDUBSW   (DI), Y9, Y11
+	VPMADDUBSW   64(DI), Y9, Y12
+	VPMADDWD     word00400040<>+0(SB), Y11, Y11
+	VPMADDWD     word00010001<>+0(SB), Y12, Y12
+	VPADDD       Y12, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       128(DI), Y8, Y12
+	VFMADD231PS  Y12, Y11, Y0
+	VPMADDUBSW   32(DI), Y9, Y11
+	VPMADDUBSW   96(DI), Y9, Y12
+	VPMADDWD     word00400040<>+0(SB), Y11, Y11
+	VPMADDWD     word00010001<>+0(SB), Y12, Y12
+	VPADDD       Y12, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       160(DI), Y8, Y12
+	VFMADD231PS  Y12, Y11, Y2
+	VPMADDUBSW   192(DI), Y9, Y11
+	VPMADDUBSW   256(DI), Y9, Y12
+	VPMADDWD     word00400040<>+0(SB), Y11, Y11
+	VPMADDWD     word00010001<>+0(SB), Y12, Y12
+	VPADDD       Y12, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       320(DI), Y8, Y12
+	VFMADD231PS  Y12, Y11, Y4
+	VPMADDUBSW   224(DI), Y9, Y11
+	VPMADDUBSW   288(DI), Y9, Y9
+	VPMADDWD     word00400040<>+0(SB), Y11, Y11
+	VPMADDWD     word00010001<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       352(DI), Y8, Y9
+	VFMADD231PS  Y9, Y11, Y6
+	ADDQ         $0x18, BX
+	ADDQ         $0x00000200, DI
+	DECQ         SI
+	JNZ          blocks
+	MOVQ         outStep+48(FP), SI
+	MOVQ         DX, BX
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VPERMILPS    $0x0e, X1, X0
+	VADDPS       X0, X1, X1
+	VPERMILPS    $0x01, X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, (BX)
+	ADDQ         SI, BX
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X2, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, (BX)
+	ADDQ         SI, BX
+	VADDPS       Y5, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X4, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, (BX)
+	ADDQ         SI, BX
+	VADDPS       Y7, Y6, Y6
+	VEXTRACTF128 $0x01, Y6, X0
+	VADDPS       X6, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, (BX)
+	ADDQ         SI, BX
+	ADDQ         $0x04, DX
+	DECQ         CX
+	JNZ          rows
 	VZEROUPPER
 	RET
 
@@ -9486,6 +10472,251 @@ blocks:
 	ADDQ          $0x04, DX
 	DECQ          CX
 	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func gemvQ4_KTwoAVX2(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·gemvQ4_KTwoAVX2(SB), NOSPLIT, $64-56
+	MOVQ w+0(FP), AX
+	MOVQ n+8(FP), CX
+	MOVQ out+40(FP), DX
+
+rows:
+	MOVQ   AX, BX
+	MOVQ   rowBytes+16(FP), SI
+	ADDQ   SI, AX
+	MOVQ   blocks+24(FP), SI
+	MOVQ   rows+32(FP), DI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+
+blocks:
+	PREFETCHT0   4096(BX)
+	MOVL         4(BX), R8
+	MOVL         8(BX), R9
+	MOVL         12(BX), R10
+	MOVL         R8, R11
+	ANDL         $0x3f3f3f3f, R11
+	MOVL         R10, R12
+	ANDL         $0x0f0f0f0f, R12
+	SHRL         $0x02, R8
+	ANDL         $0x30303030, R8
+	ORL          R8, R12
+	VPBROADCASTW (BX), X6
+	VCVTPH2PS    X6, Y6
+	VMOVD        R11, X7
+	VPINSRD      $0x01, R12, X7, X7
+	VPMOVZXBD    X7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y6, Y7, Y7
+	MOVL         R9, R8
+	ANDL         $0x3f3f3f3f, R8
+	SHRL         $0x04, R10
+	ANDL         $0x0f0f0f0f, R10
+	SHRL         $0x02, R9
+	ANDL         $0x30303030, R9
+	ORL          R9, R10
+	VPBROADCASTW 2(BX), X6
+	VCVTPH2PS    X6, Y6
+	VMOVD        R8, X8
+	VPINSRD      $0x01, R10, X8, X8
+	VPMOVZXBD    X8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y6, Y8, Y8
+	VXORPS       word80000000<>+0(SB), Y8, Y8
+	VFMADD231PS  1536(DI), Y8, Y2
+	VFMADD231PS  1568(DI), Y8, Y5
+	VMOVUPS      Y7, (SP)
+	VMOVDQU      16(BX), Y6
+	VPAND        bytes0f<>+0(SB), Y6, Y6
+	VBROADCASTSS (SP), Y7
+	VPMADDUBSW   (DI), Y6, Y8
+	VPMADDUBSW   64(DI), Y6, Y9
+	VPMADDWD     word00400040<>+0(SB), Y8, Y8
+	VPMADDWD     word00010001<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       128(DI), Y7, Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VPMADDUBSW   32(DI), Y6, Y8
+	VPMADDUBSW   96(DI), Y6, Y6
+	VPMADDWD     word00400040<>+0(SB), Y8, Y8
+	VPMADDWD     word00010001<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       160(DI), Y7, Y6
+	VFMADD231PS  Y6, Y8, Y3
+	VMOVDQU      16(BX), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        bytes0f<>+0(SB), Y6, Y6
+	VBROADCASTSS 4(SP), Y7
+	VPMADDUBSW   192(DI), Y6, Y8
+	VPMADDUBSW   256(DI), Y6, Y9
+	VPMADDWD     word00400040<>+0(SB), Y8, Y8
+	VPMADDWD     word00010001<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       320(DI), Y7, Y9
+	VFMADD231PS  Y9, Y8, Y1
+	VPMADDUBSW   224(DI), Y6, Y8
+	VPMADDUBSW   288(DI), Y6, Y6
+	VPMADDWD     word00400040<>+0(SB), Y8, Y8
+	VPMADDWD     word00010001<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       352(DI), Y7, Y6
+	VFMADD231PS  Y6, Y8, Y4
+	VMOVDQU      48(BX), Y6
+	VPAND        bytes0f<>+0(SB), Y6, Y6
+	VBROADCASTSS 8(SP), Y7
+	VPMADDUBSW   384(DI), Y6, Y8
+	VPMADDUBSW   448(DI), Y6, Y9
+	VPMADDWD     word00400040<>+0(SB), Y8, Y8
+	VPMADDWD     word00010001<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       512(DI), Y7, Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VPMADDUBSW   416(DI), Y6, Y8
+	VPMADDUBSW   480(DI), Y6, Y6
+	VPMADDWD     word00400040<>+0(SB), Y8, Y8
+	VPMADDWD     word00010001<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       544(DI), Y7, Y6
+	VFMADD231PS  Y6, Y8, Y3
+	VMOVDQU      48(BX), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        bytes0f<>+0(SB), Y6, Y6
+	VBROADCASTSS 12(SP), Y7
+	VPMADDUBSW   576(DI), Y6, Y8
+	VPMADDUBSW   640(DI), Y6, Y9
+	VPMADDWD     word00400040<>+0(SB), Y8, Y8
+	VPMADDWD     word00010001<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       704(DI), Y7, Y9
+	VFMADD231PS  Y9, Y8, Y1
+	VPMADDUBSW   608(DI), Y6, Y8
+	VPMADDUBSW   672(DI), Y6, Y6
+	VPMADDWD     word00400040<>+0(SB), Y8, Y8
+	VPMADDWD     word00010001<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       736(DI), Y7, Y6
+	VFMADD231PS  Y6, Y8, Y4
+	VMOVDQU      80(BX), Y6
+	VPAND        bytes0f<>+0(SB), Y6, Y6
+	VBROADCASTSS 16(SP), Y7
+	VPMADDUBSW   768(DI), Y6, Y8
+	VPMADDUBSW   832(DI), Y6, Y9
+	VPMADDWD     word00400040<>+0(SB), Y8, Y8
+	VPMADDWD     word00010001<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       896(DI), Y7, Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VPMADDUBSW   800(DI), Y6, Y8
+	VPMADDUBSW   864(DI), Y6, Y6
+	VPMADDWD     word00400040<>+0(SB), Y8, Y8
+	VPMADDWD     word00010001<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       928(DI), Y7, Y6
+	VFMADD231PS  Y6, Y8, Y3
+	VMOVDQU      80(BX), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        bytes0f<>+0(SB), Y6, Y6
+	VBROADCASTSS 20(SP), Y7
+	VPMADDUBSW   960(DI), Y6, Y8
+	VPMADDUBSW   1024(DI), Y6, Y9
+	VPMADDWD     word00400040<>+0(SB), Y8, Y8
+	VPMADDWD     word00010001<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       1088(DI), Y7, Y9
+	VFMADD231PS  Y9, Y8, Y1
+	VPMADDUBSW   992(DI), Y6, Y8
+	VPMADDUBSW   1056(DI), Y6, Y6
+	VPMADDWD     word00400040<>+0(SB), Y8, Y8
+	VPMADDWD     word00010001<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       1120(DI), Y7, Y6
+	VFMADD231PS  Y6, Y8, Y4
+	VMOVDQU      112(BX), Y6
+	VPAND        bytes0f<>+0(SB), Y6, Y6
+	VBROADCASTSS 24(SP), Y7
+	VPMADDUBSW   1152(DI), Y6, Y8
+	VPMADDUBSW   1216(DI), Y6, Y9
+	VPMADDWD     word00400040<>+0(SB), Y8, Y8
+	VPMADDWD     word00010001<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       1280(DI), Y7, Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VPMADDUBSW   1184(DI), Y6, Y8
+	VPMADDUBSW   1248(DI), Y6, Y6
+	VPMADDWD     word00400040<>+0(SB), Y8, Y8
+	VPMADDWD     word00010001<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       1312(DI), Y7, Y6
+	VFMADD231PS  Y6, Y8, Y3
+	VMOVDQU      112(BX), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        bytes0f<>+0(SB), Y6, Y6
+	VBROADCASTSS 28(SP), Y7
+	VPMADDUBSW   1344(DI), Y6, Y8
+	VPMADDUBSW   1408(DI), Y6, Y9
+	VPMADDWD     word00400040<>+0(SB), Y8, Y8
+	VPMADDWD     word00010001<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       1472(DI), Y7, Y9
+	VFMADD231PS  Y9, Y8, Y1
+	VPMADDUBSW   1376(DI), Y6, Y8
+	VPMADDUBSW   1440(DI), Y6, Y6
+	VPMADDWD     word00400040<>+0(SB), Y8, Y8
+	VPMADDWD     word00010001<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       1504(DI), Y7, Y6
+	VFMADD231PS  Y6, Y8, Y4
+	ADDQ         $0x90, BX
+	ADDQ         $0x00000640, DI
+	DECQ         SI
+	JNZ          blocks
+	MOVQ         outStep+48(FP), SI
+	MOVQ         DX, BX
+	VADDPS       Y1, Y0, Y0
+	VADDPS       Y2, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VPERMILPS    $0x0e, X1, X0
+	VADDPS       X0, X1, X1
+	VPERMILPS    $0x01, X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, (BX)
+	ADDQ         SI, BX
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X3, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, (BX)
+	ADDQ         SI, BX
+	ADDQ         $0x04, DX
+	DECQ         CX
+	JNZ          rows
 	VZEROUPPER
 	RET
 
@@ -10442,6 +11673,282 @@ blocks:
 	ADDQ          $0x04, DX
 	DECQ          CX
 	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func gemvQ5_KTwoAVX2(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·gemvQ5_KTwoAVX2(SB), NOSPLIT, $64-56
+	MOVQ w+0(FP), AX
+	MOVQ n+8(FP), CX
+	MOVQ out+40(FP), DX
+
+rows:
+	MOVQ   AX, BX
+	MOVQ   rowBytes+16(FP), SI
+	ADDQ   SI, AX
+	MOVQ   blocks+24(FP), SI
+	MOVQ   rows+32(FP), DI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+
+blocks:
+	PREFETCHT0   4096(BX)
+	MOVL         4(BX), R8
+	MOVL         8(BX), R9
+	MOVL         12(BX), R10
+	MOVL         R8, R11
+	ANDL         $0x3f3f3f3f, R11
+	MOVL         R10, R12
+	ANDL         $0x0f0f0f0f, R12
+	SHRL         $0x02, R8
+	ANDL         $0x30303030, R8
+	ORL          R8, R12
+	VPBROADCASTW (BX), X6
+	VCVTPH2PS    X6, Y6
+	VMOVD        R11, X7
+	VPINSRD      $0x01, R12, X7, X7
+	VPMOVZXBD    X7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y6, Y7, Y7
+	MOVL         R9, R8
+	ANDL         $0x3f3f3f3f, R8
+	SHRL         $0x04, R10
+	ANDL         $0x0f0f0f0f, R10
+	SHRL         $0x02, R9
+	ANDL         $0x30303030, R9
+	ORL          R9, R10
+	VPBROADCASTW 2(BX), X6
+	VCVTPH2PS    X6, Y6
+	VMOVD        R8, X8
+	VPINSRD      $0x01, R10, X8, X8
+	VPMOVZXBD    X8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y6, Y8, Y8
+	VXORPS       word80000000<>+0(SB), Y8, Y8
+	VFMADD231PS  1536(DI), Y8, Y2
+	VFMADD231PS  1568(DI), Y8, Y5
+	VMOVUPS      Y7, (SP)
+	VMOVDQU      48(BX), Y6
+	VPAND        bytes0f<>+0(SB), Y6, Y6
+	VMOVDQU      16(BX), Y7
+	VPSLLW       $0x04, Y7, Y7
+	VPAND        bytes10<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VBROADCASTSS (SP), Y7
+	VPMADDUBSW   (DI), Y6, Y8
+	VPMADDUBSW   64(DI), Y6, Y9
+	VPMADDWD     word00400040<>+0(SB), Y8, Y8
+	VPMADDWD     word00010001<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       128(DI), Y7, Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VPMADDUBSW   32(DI), Y6, Y8
+	VPMADDUBSW   96(DI), Y6, Y6
+	VPMADDWD     word00400040<>+0(SB), Y8, Y8
+	VPMADDWD     word00010001<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       160(DI), Y7, Y6
+	VFMADD231PS  Y6, Y8, Y3
+	VMOVDQU      48(BX), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        bytes0f<>+0(SB), Y6, Y6
+	VMOVDQU      16(BX), Y7
+	VPSLLW       $0x03, Y7, Y7
+	VPAND        bytes10<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VBROADCASTSS 4(SP), Y7
+	VPMADDUBSW   192(DI), Y6, Y8
+	VPMADDUBSW   256(DI), Y6, Y9
+	VPMADDWD     word00400040<>+0(SB), Y8, Y8
+	VPMADDWD     word00010001<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       320(DI), Y7, Y9
+	VFMADD231PS  Y9, Y8, Y1
+	VPMADDUBSW   224(DI), Y6, Y8
+	VPMADDUBSW   288(DI), Y6, Y6
+	VPMADDWD     word00400040<>+0(SB), Y8, Y8
+	VPMADDWD     word00010001<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       352(DI), Y7, Y6
+	VFMADD231PS  Y6, Y8, Y4
+	VMOVDQU      80(BX), Y6
+	VPAND        bytes0f<>+0(SB), Y6, Y6
+	VMOVDQU      16(BX), Y7
+	VPSLLW       $0x02, Y7, Y7
+	VPAND        bytes10<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VBROADCASTSS 8(SP), Y7
+	VPMADDUBSW   384(DI), Y6, Y8
+	VPMADDUBSW   448(DI), Y6, Y9
+	VPMADDWD     word00400040<>+0(SB), Y8, Y8
+	VPMADDWD     word00010001<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       512(DI), Y7, Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VPMADDUBSW   416(DI), Y6, Y8
+	VPMADDUBSW   480(DI), Y6, Y6
+	VPMADDWD     word00400040<>+0(SB), Y8, Y8
+	VPMADDWD     word00010001<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       544(DI), Y7, Y6
+	VFMADD231PS  Y6, Y8, Y3
+	VMOVDQU      80(BX), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        bytes0f<>+0(SB), Y6, Y6
+	VMOVDQU      16(BX), Y7
+	VPSLLW       $0x01, Y7, Y7
+	VPAND        bytes10<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VBROADCASTSS 12(SP), Y7
+	VPMADDUBSW   576(DI), Y6, Y8
+	VPMADDUBSW   640(DI), Y6, Y9
+	VPMADDWD     word00400040<>+0(SB), Y8, Y8
+	VPMADDWD     word00010001<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       704(DI), Y7, Y9
+	VFMADD231PS  Y9, Y8, Y1
+	VPMADDUBSW   608(DI), Y6, Y8
+	VPMADDUBSW   672(DI), Y6, Y6
+	VPMADDWD     word00400040<>+0(SB), Y8, Y8
+	VPMADDWD     word00010001<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       736(DI), Y7, Y6
+	VFMADD231PS  Y6, Y8, Y4
+	VMOVDQU      112(BX), Y6
+	VPAND        bytes0f<>+0(SB), Y6, Y6
+	VMOVDQU      16(BX), Y7
+	VPAND        bytes10<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VBROADCASTSS 16(SP), Y7
+	VPMADDUBSW   768(DI), Y6, Y8
+	VPMADDUBSW   832(DI), Y6, Y9
+	VPMADDWD     word00400040<>+0(SB), Y8, Y8
+	VPMADDWD     word00010001<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       896(DI), Y7, Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VPMADDUBSW   800(DI), Y6, Y8
+	VPMADDUBSW   864(DI), Y6, Y6
+	VPMADDWD     word00400040<>+0(SB), Y8, Y8
+	VPMADDWD     word00010001<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       928(DI), Y7, Y6
+	VFMADD231PS  Y6, Y8, Y3
+	VMOVDQU      112(BX), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        bytes0f<>+0(SB), Y6, Y6
+	VMOVDQU      16(BX), Y7
+	VPSRLW       $0x01, Y7, Y7
+	VPAND        bytes10<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VBROADCASTSS 20(SP), Y7
+	VPMADDUBSW   960(DI), Y6, Y8
+	VPMADDUBSW   1024(DI), Y6, Y9
+	VPMADDWD     word00400040<>+0(SB), Y8, Y8
+	VPMADDWD     word00010001<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       1088(DI), Y7, Y9
+	VFMADD231PS  Y9, Y8, Y1
+	VPMADDUBSW   992(DI), Y6, Y8
+	VPMADDUBSW   1056(DI), Y6, Y6
+	VPMADDWD     word00400040<>+0(SB), Y8, Y8
+	VPMADDWD     word00010001<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       1120(DI), Y7, Y6
+	VFMADD231PS  Y6, Y8, Y4
+	VMOVDQU      144(BX), Y6
+	VPAND        bytes0f<>+0(SB), Y6, Y6
+	VMOVDQU      16(BX), Y7
+	VPSRLW       $0x02, Y7, Y7
+	VPAND        bytes10<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VBROADCASTSS 24(SP), Y7
+	VPMADDUBSW   1152(DI), Y6, Y8
+	VPMADDUBSW   1216(DI), Y6, Y9
+	VPMADDWD     word00400040<>+0(SB), Y8, Y8
+	VPMADDWD     word00010001<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       1280(DI), Y7, Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VPMADDUBSW   1184(DI), Y6, Y8
+	VPMADDUBSW   1248(DI), Y6, Y6
+	VPMADDWD     word00400040<>+0(SB), Y8, Y8
+	VPMADDWD     word00010001<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       1312(DI), Y7, Y6
+	VFMADD231PS  Y6, Y8, Y3
+	VMOVDQU      144(BX), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        bytes0f<>+0(SB), Y6, Y6
+	VMOVDQU      16(BX), Y7
+	VPSRLW       $0x03, Y7, Y7
+	VPAND        bytes10<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VBROADCASTSS 28(SP), Y7
+	VPMADDUBSW   1344(DI), Y6, Y8
+	VPMADDUBSW   1408(DI), Y6, Y9
+	VPMADDWD     word00400040<>+0(SB), Y8, Y8
+	VPMADDWD     word00010001<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       1472(DI), Y7, Y9
+	VFMADD231PS  Y9, Y8, Y1
+	VPMADDUBSW   1376(DI), Y6, Y8
+	VPMADDUBSW   1440(DI), Y6, Y6
+	VPMADDWD     word00400040<>+0(SB), Y8, Y8
+	VPMADDWD     word00010001<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       1504(DI), Y7, Y6
+	VFMADD231PS  Y6, Y8, Y4
+	ADDQ         $0xb0, BX
+	ADDQ         $0x00000640, DI
+	DECQ         SI
+	JNZ          blocks
+	MOVQ         outStep+48(FP), SI
+	MOVQ         DX, BX
+	VADDPS       Y1, Y0, Y0
+	VADDPS       Y2, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VPERMILPS    $0x0e, X1, X0
+	VADDPS       X0, X1, X1
+	VPERMILPS    $0x01, X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, (BX)
+	ADDQ         SI, BX
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y5, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X3, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, (BX)
+	ADDQ         SI, BX
+	ADDQ         $0x04, DX
+	DECQ         CX
+	JNZ          rows
 	VZEROUPPER
 	RET
 
@@ -11425,6 +12932,278 @@ blocks:
 	ADDQ          $0x04, DX
 	DECQ          CX
 	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func gemvQ6_KTwoAVX2(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·gemvQ6_KTwoAVX2(SB), NOSPLIT, $64-56
+	MOVQ w+0(FP), AX
+	MOVQ n+8(FP), CX
+	MOVQ out+40(FP), DX
+
+rows:
+	MOVQ   AX, BX
+	MOVQ   rowBytes+16(FP), SI
+	ADDQ   SI, AX
+	MOVQ   blocks+24(FP), SI
+	MOVQ   rows+32(FP), DI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+
+blocks:
+	PREFETCHT0   4096(BX)
+	VPBROADCASTW 208(BX), X6
+	VCVTPH2PS    X6, Y6
+	VPMOVSXBD    192(BX), Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y6, Y7, Y7
+	VPMOVSXBD    200(BX), Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y6, Y8, Y8
+	VFMADD231PS  1536(DI), Y7, Y2
+	VFMADD231PS  1568(DI), Y7, Y5
+	VFMADD231PS  1600(DI), Y8, Y2
+	VFMADD231PS  1632(DI), Y8, Y5
+	VMOVUPS      Y7, (SP)
+	VMOVUPS      Y8, 32(SP)
+	VMOVDQU      (BX), Y6
+	VPAND        bytes0f<>+0(SB), Y6, Y6
+	VMOVDQU      128(BX), Y7
+	VPSLLW       $0x04, Y7, Y7
+	VPAND        bytes30<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VMOVDQU      halves<>+0(SB), Y7
+	VMOVSD       (SP), X9
+	VPERMPS      Y9, Y7, Y9
+	VPMADDUBSW   (DI), Y6, Y7
+	VPMADDUBSW   64(DI), Y6, Y8
+	VPMADDWD     word00400040<>+0(SB), Y7, Y7
+	VPMADDWD     word00010001<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       128(DI), Y9, Y8
+	VFMADD231PS  Y8, Y7, Y0
+	VPMADDUBSW   32(DI), Y6, Y7
+	VPMADDUBSW   96(DI), Y6, Y6
+	VPMADDWD     word00400040<>+0(SB), Y7, Y7
+	VPMADDWD     word00010001<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       160(DI), Y9, Y6
+	VFMADD231PS  Y6, Y7, Y3
+	VMOVDQU      32(BX), Y6
+	VPAND        bytes0f<>+0(SB), Y6, Y6
+	VMOVDQU      128(BX), Y7
+	VPSLLW       $0x02, Y7, Y7
+	VPAND        bytes30<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VMOVDQU      halves<>+0(SB), Y7
+	VMOVSD       8(SP), X10
+	VPERMPS      Y10, Y7, Y10
+	VPMADDUBSW   192(DI), Y6, Y7
+	VPMADDUBSW   256(DI), Y6, Y8
+	VPMADDWD     word00400040<>+0(SB), Y7, Y7
+	VPMADDWD     word00010001<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       320(DI), Y10, Y8
+	VFMADD231PS  Y8, Y7, Y1
+	VPMADDUBSW   224(DI), Y6, Y7
+	VPMADDUBSW   288(DI), Y6, Y6
+	VPMADDWD     word00400040<>+0(SB), Y7, Y7
+	VPMADDWD     word00010001<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       352(DI), Y10, Y6
+	VFMADD231PS  Y6, Y7, Y4
+	VMOVDQU      (BX), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        bytes0f<>+0(SB), Y6, Y6
+	VMOVDQU      128(BX), Y7
+	VPAND        bytes30<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VMOVDQU      halves<>+0(SB), Y7
+	VMOVSD       16(SP), X11
+	VPERMPS      Y11, Y7, Y11
+	VPMADDUBSW   384(DI), Y6, Y7
+	VPMADDUBSW   448(DI), Y6, Y8
+	VPMADDWD     word00400040<>+0(SB), Y7, Y7
+	VPMADDWD     word00010001<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       512(DI), Y11, Y8
+	VFMADD231PS  Y8, Y7, Y0
+	VPMADDUBSW   416(DI), Y6, Y7
+	VPMADDUBSW   480(DI), Y6, Y6
+	VPMADDWD     word00400040<>+0(SB), Y7, Y7
+	VPMADDWD     word00010001<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       544(DI), Y11, Y6
+	VFMADD231PS  Y6, Y7, Y3
+	VMOVDQU      32(BX), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        bytes0f<>+0(SB), Y6, Y6
+	VMOVDQU      128(BX), Y7
+	VPSRLW       $0x02, Y7, Y7
+	VPAND        bytes30<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VMOVDQU      halves<>+0(SB), Y7
+	VMOVSD       24(SP), X12
+	VPERMPS      Y12, Y7, Y12
+	VPMADDUBSW   576(DI), Y6, Y7
+	VPMADDUBSW   640(DI), Y6, Y8
+	VPMADDWD     word00400040<>+0(SB), Y7, Y7
+	VPMADDWD     word00010001<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       704(DI), Y12, Y8
+	VFMADD231PS  Y8, Y7, Y1
+	VPMADDUBSW   608(DI), Y6, Y7
+	VPMADDUBSW   672(DI), Y6, Y6
+	VPMADDWD     word00400040<>+0(SB), Y7, Y7
+	VPMADDWD     word00010001<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       736(DI), Y12, Y6
+	VFMADD231PS  Y6, Y7, Y4
+	VMOVDQU      64(BX), Y6
+	VPAND        bytes0f<>+0(SB), Y6, Y6
+	VMOVDQU      160(BX), Y7
+	VPSLLW       $0x04, Y7, Y7
+	VPAND        bytes30<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VMOVDQU      halves<>+0(SB), Y7
+	VMOVSD       32(SP), X13
+	VPERMPS      Y13, Y7, Y13
+	VPMADDUBSW   768(DI), Y6, Y7
+	VPMADDUBSW   832(DI), Y6, Y8
+	VPMADDWD     word00400040<>+0(SB), Y7, Y7
+	VPMADDWD     word00010001<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       896(DI), Y13, Y8
+	VFMADD231PS  Y8, Y7, Y0
+	VPMADDUBSW   800(DI), Y6, Y7
+	VPMADDUBSW   864(DI), Y6, Y6
+	VPMADDWD     word00400040<>+0(SB), Y7, Y7
+	VPMADDWD     word00010001<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       928(DI), Y13, Y6
+	VFMADD231PS  Y6, Y7, Y3
+	VMOVDQU      96(BX), Y6
+	VPAND        bytes0f<>+0(SB), Y6, Y6
+	VMOVDQU      160(BX), Y7
+	VPSLLW       $0x02, Y7, Y7
+	VPAND        bytes30<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VMOVDQU      halves<>+0(SB), Y7
+	VMOVSD       40(SP), X14
+	VPERMPS      Y14, Y7, Y14
+	VPMADDUBSW   960(DI), Y6, Y7
+	VPMADDUBSW   1024(DI), Y6, Y8
+	VPMADDWD     word00400040<>+0(SB), Y7, Y7
+	VPMADDWD     word00010001<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       1088(DI), Y14, Y8
+	VFMADD231PS  Y8, Y7, Y1
+	VPMADDUBSW   992(DI), Y6, Y7
+	VPMADDUBSW   1056(DI), Y6, Y6
+	VPMADDWD     word00400040<>+0(SB), Y7, Y7
+	VPMADDWD     word00010001<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       1120(DI), Y14, Y6
+	VFMADD231PS  Y6, Y7, Y4
+	VMOVDQU      64(BX), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        bytes0f<>+0(SB), Y6, Y6
+	VMOVDQU      160(BX), Y7
+	VPAND        bytes30<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VMOVDQU      halves<>+0(SB), Y7
+	VMOVSD       48(SP), X15
+	VPERMPS      Y15, Y7, Y15
+	VPMADDUBSW   1152(DI), Y6, Y7
+	VPMADDUBSW   1216(DI), Y6, Y8
+	VPMADDWD     word00400040<>+0(SB), Y7, Y7
+	VPMADDWD     word00010001<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       1280(DI), Y15, Y8
+	VFMADD231PS  Y8, Y7, Y0
+	VPMADDUBSW   1184(DI), Y6, Y7
+	VPMADDUBSW   1248(DI), Y6, Y6
+	VPMADDWD     word00400040<>+0(SB), Y7, Y7
+	VPMADDWD     word00010001<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       1312(DI), Y15, Y6
+	VFMADD231PS  Y6, Y7, Y3
+	VMOVDQU      96(BX), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        bytes0f<>+0(SB), Y6, Y6
+	VMOVDQU      160(BX), Y7
+	VPSRLW       $0x02, Y7, Y7
+	VPAND        bytes30<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VMOVDQU      halves<>+0(SB), Y7
+	VMOVSD       56(SP), X16
+	VPERMPS      Y16, Y7, Y16
+	VPMADDUBSW   1344(DI), Y6, Y7
+	VPMADDUBSW   1408(DI), Y6, Y8
+	VPMADDWD     word00400040<>+0(SB), Y7, Y7
+	VPMADDWD     word00010001<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       1472(DI), Y16, Y8
+	VFMADD231PS  Y8, Y7, Y1
+	VPMADDUBSW   1376(DI), Y6, Y7
+	VPMADDUBSW   1440(DI), Y6, Y6
+	VPMADDWD     word00400040<>+0(SB), Y7, Y7
+	VPMADDWD     word00010001<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       1504(DI), Y16, Y6
+	VFMADD231PS  Y6, Y7, Y4
+	ADDQ         $0xd2, BX
+	ADDQ         $0x00000680, DI
+	DECQ         SI
+	JNZ          blocks
+	MOVQ         outStep+48(FP), SI
+	MOVQ         DX, BX
+	VADDPS       Y1, Y0, Y0
+	VMULPS       wordc2000000<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VPERMILPS    $0x0e, X1, X0
+	VADDPS       X0, X1, X1
+	VPERMILPS    $0x01, X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, (BX)
+	ADDQ         SI, BX
+	VADDPS       Y4, Y3, Y3
+	VMULPS       wordc2000000<>+0(SB), Y5, Y5
+	VADDPS       Y5, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X3, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, (BX)
+	ADDQ         SI, BX
+	ADDQ         $0x04, DX
+	DECQ         CX
+	JNZ          rows
 	VZEROUPPER
 	RET
 

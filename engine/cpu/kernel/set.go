@@ -119,7 +119,8 @@ type Gemm func(p *Panel, t *Tile, blocks int, out *float32, outStep int)
 type Gemv func(w *byte, n, rowBytes, blocks int, high, low *int8, scale, sum *float32, out *float32)
 
 // GemvFew has out[r·outStep/4 + i] = w[i]·row r, of two, four or eight rows by
-// its index 0, 1 or 2. Rows are what PackRows makes of them.
+// its index 0, 1 or 2; the later ones may be nil. Rows are what PackRows makes
+// of them.
 type GemvFew [3]func(w *byte, n, rowBytes, blocks int, rows *float32, out *float32, outStep int)
 
 // Sketch are the upper halves of the codes of a Q8_0 matrix, for a first look at

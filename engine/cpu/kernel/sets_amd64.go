@@ -44,7 +44,17 @@ func setAVX2() *Set {
 			checkpoint.Q5_0: gemvQ5_0AVX2, checkpoint.Q5_1: gemvQ5_1AVX2,
 			checkpoint.Q4_K: gemvQ4_KAVX2, checkpoint.Q5_K: gemvQ5_KAVX2, checkpoint.Q6_K: gemvQ6_KAVX2,
 		},
-		Sketch:       &Sketch{8, sketchQ8_0AVX2, sketchGemvAVX2, nil},
+		Sketch: &Sketch{8, sketchQ8_0AVX2, sketchGemvAVX2, nil},
+		GemvFew: map[checkpoint.Type]GemvFew{
+			checkpoint.Q8_0: {gemvQ8_0TwoAVX2, gemvQ8_0FourAVX2},
+			checkpoint.Q4_0: {gemvQ4_0TwoAVX2, gemvQ4_0FourAVX2},
+			checkpoint.Q4_1: {gemvQ4_1TwoAVX2, gemvQ4_1FourAVX2},
+			checkpoint.Q5_0: {gemvQ5_0TwoAVX2, gemvQ5_0FourAVX2},
+			checkpoint.Q5_1: {gemvQ5_1TwoAVX2, gemvQ5_1FourAVX2},
+			checkpoint.Q4_K: {gemvQ4_KTwoAVX2},
+			checkpoint.Q5_K: {gemvQ5_KTwoAVX2},
+			checkpoint.Q6_K: {gemvQ6_KTwoAVX2},
+		},
 		QuantizeTile: tileAVX2(2), Center: centerAVX2,
 		Gemm: map[Kind]Gemm{
 			{Group: 32}: flat(gemm32AVX2), {Group: 32, Min: true}: flat(gemm32MinAVX2), {Group: 32, Wide: true}: flat(gemm32WideAVX2),

@@ -154,11 +154,19 @@ func gemvQ8_0FourAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32,
 
 func gemvQ8_0EightAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
 
+func gemvQ8_0TwoAVX2(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+
+func gemvQ8_0FourAVX2(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+
 func gemvQ4_0TwoAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
 
 func gemvQ4_0FourAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
 
 func gemvQ4_0EightAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+
+func gemvQ4_0TwoAVX2(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+
+func gemvQ4_0FourAVX2(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
 
 func gemvQ4_1TwoAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
 
@@ -166,11 +174,19 @@ func gemvQ4_1FourAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32,
 
 func gemvQ4_1EightAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
 
+func gemvQ4_1TwoAVX2(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+
+func gemvQ4_1FourAVX2(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+
 func gemvQ5_0TwoAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
 
 func gemvQ5_0FourAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
 
 func gemvQ5_0EightAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+
+func gemvQ5_0TwoAVX2(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+
+func gemvQ5_0FourAVX2(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
 
 func gemvQ5_1TwoAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
 
@@ -178,11 +194,17 @@ func gemvQ5_1FourAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32,
 
 func gemvQ5_1EightAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
 
+func gemvQ5_1TwoAVX2(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+
+func gemvQ5_1FourAVX2(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+
 func gemvQ4_KTwoAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
 
 func gemvQ4_KFourAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
 
 func gemvQ4_KEightAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+
+func gemvQ4_KTwoAVX2(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
 
 func gemvQ5_KTwoAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
 
@@ -190,11 +212,15 @@ func gemvQ5_KFourAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32,
 
 func gemvQ5_KEightAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
 
+func gemvQ5_KTwoAVX2(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+
 func gemvQ6_KTwoAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
 
 func gemvQ6_KFourAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
 
 func gemvQ6_KEightAVX512(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
+
+func gemvQ6_KTwoAVX2(w *byte, n int, rowBytes int, blocks int, rows *float32, out *float32, outStep int)
 
 func gemm32AVX2(codes *int8, scale *float32, min *float32, shift *int32, digits *uint8, step int, dscale *float32, dsum *float32, two *uint8, blocks int, out *float32, outStep int)
 

@@ -49,6 +49,10 @@ func main() {
 		for _, pairs := range []int{1, 2, 4} {
 			gemvPairs(f, pairs)
 		}
+		gemvFewAVX2(f, 2)
+		if f.subs == 1 {
+			gemvFewAVX2(f, 4)
+		}
 	}
 	gemmAVX2()
 	gemmAVX512()
