@@ -96,7 +96,7 @@ func extent(x *float32, n int, top *float32) float32 {
 // quantizeTile rounds each block to integers of up to ±127, or ±127·2^7 and
 // splits those. High digits have 128 added to them.
 func quantizeTile(x *float32, n int, mode *Mode, top *float32, digits *uint8, row int, scale, sum, sum16 *float32) {
-	digits = past(digits, row*64*n)
+	place := row * 64 * n // of the block among the digits
 	for block := range n {
 		m, limit, unit := *at(mode, block), float32(127), float32(127)
 		if m == Two {
@@ -118,13 +118,13 @@ func quantizeTile(x *float32, n int, mode *Mode, top *float32, digits *uint8, ro
 			}
 			sums[i/16] += q
 			if m == One {
-				*past(digits, i) = uint8(q + 128)
+				*past(digits, place+i) = uint8(q + 128)
 				continue
 			}
-			*past(digits, i) = uint8(q>>tileBits + 128)
-			*past(digits, 32+i) = uint8(q & (1<<tileBits - 1))
+			*past(digits, place+i) = uint8(q>>tileBits + 128)
+			*past(digits, place+32+i) = uint8(q & (1<<tileBits - 1))
 		}
-		digits = past(digits, blockBytes(m != One))
+		place += blockBytes(m != One)
 		*at(scale, block*mr) = d
 		if sum == nil {
 			continue
@@ -163,13 +163,13 @@ func gemm(group int, least bool) Gemm {
 		for r := range mr {
 			clear(unsafe.Slice(past(out, r*outStep), nr))
 		}
-		digits := t.Digits
+		place := 0 // of the block among a row's digits
 		for b := range blocks {
 			two := *at(t.Two, b) != 0
 			for g := b * 32 / group; g < (b+1)*32/group; g++ {
 				for r := range mr {
 					for c := range nr {
-						product := groupProduct(group, p, past(digits, r*64*blocks), two, g, c)
+						product := groupProduct(group, p, past(t.Digits, r*64*blocks+place), two, g, c)
 						y := at(past(out, r*outStep), c)
 						*y += *at(p.Scale, g*nr+c) * (*at(t.Scale, b*mr+r) * float32(product))
 						if least {
@@ -178,7 +178,7 @@ func gemm(group int, least bool) Gemm {
 					}
 				}
 			}
-			digits = past(digits, blockBytes(two))
+			place += blockBytes(two)
 		}
 	}
 }
