@@ -39,21 +39,23 @@ func references(t *testing.T) (r []reference) {
 func TestFidelity(t *testing.T) {
 	for _, e := range []struct {
 		engine string
+		cache  string
 		best   int     // of the ten best of each step, those that are compared
 		floor  float64 // the least log-probability that is compared
 		mean   float64 // absolute error allowed in the mean
 		worst  float64 // and of any
 		agree  int     // steps of 144 whose best token must be the reference's
 	}{
-		{"ref", 10, math.Inf(-1), 0.005, 0.005, 144},
-		{"cpu", 3, -5, 0.005, math.Inf(1), 143},
-		{"cpu-fast", 3, -5, 0.06, math.Inf(1), 138},
+		{"ref", "f32", 10, math.Inf(-1), 0.005, 0.005, 144},
+		{"cpu", "f16", 3, -5, 0.005, math.Inf(1), 143},
+		{"cpu", "int8", 3, -5, 0.04, math.Inf(1), 138},
+		{"cpu-fast", "f16", 3, -5, 0.06, math.Inf(1), 138},
 	} {
 		if !slices.Contains(lapidary.Engines(), e.engine) {
 			continue
 		}
-		t.Run(e.engine, func(t *testing.T) {
-			m, err := lapidary.Open(t.Context(), realmodel.Path(t), lapidary.WithEngine(e.engine))
+		t.Run(e.engine+" "+e.cache, func(t *testing.T) {
+			m, err := lapidary.Open(t.Context(), realmodel.Path(t), lapidary.WithEngine(e.engine), lapidary.WithCache(e.cache))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -78,8 +80,8 @@ func TestFidelity(t *testing.T) {
 					}
 				}
 			}
-			t.Logf("engine %s: mean error %.5f, worst %.5f over %d log-probabilities; best token equal in %d of %d steps",
-				e.engine, sum/float64(n), worst, n, agree, steps)
+			t.Logf("engine %s, cache %s: mean error %.5f, worst %.5f over %d log-probabilities; best token equal in %d of %d steps",
+				e.engine, e.cache, sum/float64(n), worst, n, agree, steps)
 			if sum/float64(n) > e.mean || worst > e.worst || agree < e.agree || steps != 144 {
 				t.Errorf("want at most %g in the mean, %g at worst, and %d of 144 steps", e.mean, e.worst, e.agree)
 			}

@@ -137,7 +137,11 @@ func (m *Model) bind(o options) (core *gemma.Model, err error) {
 	if m.engine, err = engines[o.engine](o.threads); err != nil {
 		return nil, err
 	}
-	return gemma.Load(m.checkpoint, m.engine)
+	var opts []gemma.Option
+	if o.cache != "" {
+		opts = append(opts, gemma.WithCache(caches[o.cache]))
+	}
+	return gemma.Load(m.checkpoint, m.engine, opts...)
 }
 
 // enter keeps the weights until leave, or refuses after Close.

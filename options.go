@@ -1,6 +1,7 @@
 package lapidary
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,6 +49,7 @@ type options struct {
 	engine   string
 	threads  int
 	context  int
+	cache    string // "" for the engine's choice
 	pull     bool
 	bare     bool // a tokenizer may be missing
 	progress hub.Progress
@@ -95,6 +97,34 @@ func WithContext(n int) Option {
 	}
 }
 
+// caches are the precisions that keys and values are kept in, by their names.
+var caches = map[string]engine.Precision{"f16": engine.Half, "f32": engine.Exact, "int8": engine.Int8}
+
+// Caches names the precisions there are.
+func Caches() []string { return slices.Sorted(maps.Keys(caches)) }
+
+// WithCache keeps the keys and values of the tokens so far in that precision:
+// "f16", "f32", or "int8", which takes half the memory of f16 and moves
+// log-probabilities by a few hundredths. Without it that is f16, and f32 in
+// layers whose weights are float32. The engine "ref" keeps f32 alone.
+func WithCache(name string) Option {
+	return func(o *options) error {
+		if _, ok := caches[name]; !ok {
+			return fmt.Errorf("cache %q %w: want one of %s", name, generate.ErrParams, strings.Join(Caches(), ", "))
+		}
+		o.cache = name
+		return nil
+	}
+}
+
+// checkCache refuses what the engine does not do.
+func (o *options) checkCache() error {
+	if o.engine == "ref" && o.cache != "" && o.cache != "f32" {
+		return fmt.Errorf("cache %s with the engine ref %w: it keeps f32 alone", o.cache, generate.ErrParams)
+	}
+	return nil
+}
+
 // WithPull downloads the model if it is not on this machine. The progress may
 // be nil.
 func WithPull(progress hub.Progress) Option {
@@ -121,7 +151,7 @@ func gather(opts []Option) (options, error) {
 			return o, err
 		}
 	}
-	return o, o.checkSpeculation()
+	return o, cmp.Or(o.checkCache(), o.checkSpeculation())
 }
 
 // locate finds the model's files, and brings them here if that is allowed.

@@ -42,14 +42,26 @@ type CacheLayer struct {
 	// Window is how many positions back a row can look, itself included;
 	// 0 keeps everything.
 	Window int
-	// Exact asks for keys and values as they come, float32; otherwise an engine
-	// may round them to half precision, which halves the memory and moves
-	// logits by about 1e-3.
-	Exact bool
+	// Keep is how far an engine may round keys and values.
+	Keep Precision
 	// Shared is 0 for a layer with its own memory; n > 0 reads the memory of
 	// the layer n places before and keeps none.
 	Shared int
 }
+
+// Precision is what a memory keeps keys and values in. An engine may keep more
+// than it is asked for, never less.
+type Precision uint8
+
+// The precisions.
+const (
+	Half  Precision = iota // float16: half the memory, and logits move by about 1e-3
+	Exact                  // float32, as they come
+	// Int8 keeps for each head of a position a float32 scale, a 127th of the
+	// greatest magnitude, and integers of −127 to 127 that are multiplied by it:
+	// half the memory of Half, and logits move by about 2e-2.
+	Int8
+)
 
 // Cache is the memory of one sequence. It grows when a pass with its span
 // ends without error; a pass that fails leaves it as it was.

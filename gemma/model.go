@@ -20,14 +20,26 @@ type Model struct {
 	blocks []block
 }
 
+// Option changes how a model is loaded.
+type Option func(*binder)
+
+// WithCache keeps keys and values in that precision. Without it that is half
+// precision, and float32 in layers whose weights are.
+func WithCache(keep engine.Precision) Option {
+	return func(b *binder) { b.keep = &keep }
+}
+
 // Load reads a checkpoint's configuration and binds its weights to e. The
 // checkpoint has to stay open as long as the model is used.
-func Load(c *checkpoint.Checkpoint, e engine.Engine) (*Model, error) {
+func Load(c *checkpoint.Checkpoint, e engine.Engine, opts ...Option) (*Model, error) {
 	config, err := ReadConfig(c)
 	if err != nil {
 		return nil, err
 	}
 	b := binder{from: c, engine: e}
+	for _, opt := range opts {
+		opt(&b)
+	}
 	m := &Model{config: config, engine: e}
 	m.embed = b.weight("embed_tokens.weight", config.Vocab, config.Width)
 	m.norm = b.weight("norm.weight", config.Width)
@@ -38,7 +50,7 @@ func Load(c *checkpoint.Checkpoint, e engine.Engine) (*Model, error) {
 	for i, layer := range config.Layers {
 		m.blocks = append(m.blocks, b.block(i, layer, &config))
 		a := layer.Attention
-		m.cache = append(m.cache, engine.CacheLayer{KVHeads: a.KVHeads, HeadSize: a.HeadSize, Window: a.Window, Exact: b.exact(i)})
+		m.cache = append(m.cache, engine.CacheLayer{KVHeads: a.KVHeads, HeadSize: a.HeadSize, Window: a.Window, Keep: b.precision(i)})
 	}
 	if b.err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Path(), b.err)
@@ -52,17 +64,23 @@ func (m *Model) Config() Config { return m.config }
 // NewCache makes the empty memory of one sequence.
 func (m *Model) NewCache() engine.Cache { return m.engine.NewCache(m.cache) }
 
-// exact reports whether layer i was stored in float32: then its memory is too,
-// since nothing coarser has touched its keys.
-func (b *binder) exact(i int) bool {
-	t, _ := b.from.Tensor(fmt.Sprintf("layers.%d.self_attn.k_proj.weight", i))
-	return t.Type == checkpoint.F32
+// precision is that of layer i's memory. Where the weights are float32 it is
+// too, since nothing coarser has touched the keys.
+func (b *binder) precision(i int) engine.Precision {
+	if b.keep != nil {
+		return *b.keep
+	}
+	if t, _ := b.from.Tensor(fmt.Sprintf("layers.%d.self_attn.k_proj.weight", i)); t.Type == checkpoint.F32 {
+		return engine.Exact
+	}
+	return engine.Half
 }
 
 // binder binds tensors by name and keeps the first error.
 type binder struct {
 	from   *checkpoint.Checkpoint
 	engine engine.Engine
+	keep   *engine.Precision // nil for each layer's own
 	err    error
 }
 

@@ -23,7 +23,7 @@ type benchFlags struct {
 	models                         []string
 	prompt, generate, depth, procs numbers
 	repetitions                    int
-	format, engine                 string
+	format, engine, cache          string
 	noWarmup, json                 bool
 }
 
@@ -57,6 +57,7 @@ Flags take several values: 128,512 or 128-512+128 or 128-1024*2.`,
 	fs.BoolVar(&f.json, "json", false, "the same as -o json")
 	fs.BoolVar(&f.noWarmup, "no-warmup", false, "leave out the warm-ups")
 	fs.StringVar(&f.engine, "engine", lapidary.DefaultEngine, "what computes: "+strings.Join(lapidary.Engines(), " or "))
+	registerCache(fs, &f.cache)
 	c.MarkFlagsMutuallyExclusive("json", "output")
 	return c
 }
@@ -153,7 +154,8 @@ func (f *benchFlags) run(ctx context.Context, w io.Writer) error {
 
 // measure runs all tests of one model on so many threads.
 func (f *benchFlags) measure(ctx context.Context, model string, threads int) ([]benchJSON, error) {
-	m, err := lapidary.Open(ctx, model, lapidary.WithEngine(f.engine), lapidary.WithThreads(threads))
+	open := modelFlags{engine: f.engine, cache: f.cache, threads: threads}
+	m, err := open.open(ctx, model)
 	if err != nil {
 		return nil, err
 	}

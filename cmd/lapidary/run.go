@@ -64,17 +64,26 @@ func asMisuse(err error) error {
 
 // modelFlags are the flags of every command that opens a model.
 type modelFlags struct {
-	engine           string
+	engine, cache    string
 	threads, context int
 }
 
 func (f *modelFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.engine, "engine", lapidary.DefaultEngine, "what computes: "+strings.Join(lapidary.Engines(), " or "))
 	fs.IntVar(&f.threads, "threads", 0, "threads that compute (default one for each core)")
+	registerCache(fs, &f.cache)
 }
 
 func (f *modelFlags) open(ctx context.Context, name string, more ...lapidary.Option) (*lapidary.Model, error) {
+	if f.cache != "" {
+		more = append(more, lapidary.WithCache(f.cache))
+	}
 	return lapidary.Open(ctx, name, append(more, lapidary.WithEngine(f.engine), lapidary.WithThreads(f.threads), lapidary.WithContext(f.context))...)
+}
+
+func registerCache(fs *pflag.FlagSet, cache *string) {
+	fs.StringVar(cache, "cache", "", "keep keys and values in `PRECISION` "+strings.Join(lapidary.Caches(), " or ")+
+		"; int8 takes half of f16's memory and changes answers a little (default f16, f32 for weights in f32)")
 }
 
 type runFlags struct {

@@ -31,6 +31,7 @@ func (p *pass) Attend(q, k, v engine.Tensor, a engine.Attend) engine.Tensor {
 	in := p.read(q)
 	y := p.tensor(in.rows, in.width)
 	spans := p.queries(a.Rows)
+	in = p.spreadQueries(in, spans, a)
 	var work []attendPiece
 	for i := range spans {
 		s := &spans[i]
@@ -38,6 +39,7 @@ func (p *pass) Attend(q, k, v engine.Tensor, a engine.Attend) engine.Tensor {
 	}
 	p.engine.pool.run(len(work), func(i int, s *scratch) { p.attend(&work[i], in, y, a, s) })
 	p.merge(work, y, a)
+	p.turnHeads(y, spans, a, gather)
 	return y
 }
 
@@ -66,7 +68,7 @@ func (p *pass) queries(rows []int) []span {
 // the caller's gets its layers as they come.
 func (c *cache) layer(a engine.Attend) *layer {
 	for len(c.layers) <= a.Layer {
-		c.layers = append(c.layers, layer{CacheLayer: engine.CacheLayer{KVHeads: a.KVHeads, HeadSize: a.C, Window: a.Window, Exact: true}})
+		c.layers = append(c.layers, layer{CacheLayer: engine.CacheLayer{KVHeads: a.KVHeads, HeadSize: a.C, Window: a.Window, Keep: engine.Exact}})
 	}
 	return &c.layers[a.Layer-c.layers[a.Layer].Shared]
 }
@@ -76,22 +78,30 @@ func (p *pass) store(s *span, l *layer, k, v *tensor) {
 	l.page((s.start + s.rows - 1) / pageLen) // made before threads ask for it
 	const run = 16
 	p.parallel((s.rows+run-1)/run, 2*s.rows*k.width, func(piece int, _ *scratch) {
-		var halfs []uint16
-		if !l.Exact {
-			halfs = make([]uint16, 2*k.width)
-		}
+		put := p.placer(l, k.width)
 		for r := piece * run; r < min((piece+1)*run, s.rows); r++ {
-			keys, values := k.row(s.row+r), v.row(s.row+r)
-			pg, at := l.page((s.start+r)/pageLen), (s.start+r)%pageLen
-			if l.Exact {
-				place(l, p.set.NR, at, pg.exactK, pg.exactV, keys, values)
-				continue
-			}
-			p.loops(k.width).Half(&halfs[0], &keys[0], k.width)
-			p.loops(k.width).Half(&halfs[k.width], &values[0], k.width)
-			place(l, p.set.NR, at, pg.k, pg.v, halfs[:k.width], halfs[k.width:])
+			put(l.page((s.start+r)/pageLen), (s.start+r)%pageLen, k.row(s.row+r), v.row(s.row+r))
 		}
 	})
+}
+
+// placer rounds keys and values of so many elements to what the layer keeps
+// and writes them into a page.
+func (p *pass) placer(l *layer, width int) func(pg *page, at int, keys, values []float32) {
+	nr, loops := p.set.NR, p.loops(width)
+	switch l.Keep {
+	case engine.Exact:
+		return func(pg *page, at int, keys, values []float32) { place(l, nr, at, pg.exactK, pg.exactV, keys, values) }
+	case engine.Int8:
+		return func(pg *page, at int, keys, values []float32) { l.placeCodes(p.set, pg, at, keys, values) }
+	default:
+		halfs := make([]uint16, 2*width)
+		return func(pg *page, at int, keys, values []float32) {
+			loops.Half(&halfs[0], &keys[0], width)
+			loops.Half(&halfs[width], &values[0], width)
+			place(l, nr, at, pg.k, pg.v, halfs[:width], halfs[width:])
+		}
+	}
 }
 
 // attendPiece is some queries of a span, one key-value head, and the pages
@@ -212,7 +222,7 @@ func (p *pass) page(w *attendPiece, t *state, n int, a engine.Attend) {
 		at += m
 	}
 	for r := range t.rows {
-		p.softmax(w, t, r, n, a)
+		p.softmax(w, t, pg, r, n, a)
 	}
 	for at := 0; at < t.rows; {
 		m := tallest(set, t.rows-at)
@@ -223,10 +233,11 @@ func (p *pass) page(w *attendPiece, t *state, n int, a engine.Attend) {
 	}
 }
 
-// softmax turns row r's scores of page n into exp(score − top) and brings what
-// it has gathered to the new top.
-func (p *pass) softmax(w *attendPiece, t *state, r, n int, a engine.Attend) {
+// softmax turns row r's scores of page n into exp(score − top), as its values
+// are to be multiplied by, and brings what it has gathered to the new top.
+func (p *pass) softmax(w *attendPiece, t *state, pg *page, r, n int, a engine.Attend) {
 	set, scores := p.set, t.scores[r*pageLen:(r+1)*pageLen]
+	pg.scaleScores(set, w.head, scores)
 	if a.SoftCap != 0 {
 		set.SoftCap(&scores[0], a.SoftCap, pageLen)
 	}
@@ -240,6 +251,7 @@ func (p *pass) softmax(w *attendPiece, t *state, r, n int, a engine.Attend) {
 	fill(scores[to:], float32(math.Inf(-1)))
 	top := max(t.top[r], set.Max(&scores[0], pageLen))
 	sum := set.Exp(&scores[0], pageLen, top)
+	pg.scaleWeights(set, w.head, scores)
 	clear(scores[:from])
 	clear(scores[to:])
 	if t.sum[r] != 0 && top != t.top[r] {

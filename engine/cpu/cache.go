@@ -12,7 +12,7 @@ import (
 const pageLen = 128
 
 // cache is the memory of one sequence: for each layer, pages of keys and
-// values, in half precision unless the layer asks for exact ones.
+// values, in the precision the layer asks for.
 type cache struct {
 	n      int
 	layers []layer
@@ -26,17 +26,23 @@ type layer struct {
 	spare []*page
 }
 
-// page holds pageLen positions, in half precision or exact:
+// page holds pageLen positions, in half precision, exact, or as codes:
 //
 //	k [K][pageLen/NR][C][NR]   so that NR scores come from one product
 //	v [K][pageLen][C]
+//
+// Codes have a scale for each head of a position, scaleK and scaleV [K][pageLen];
+// they are of what spread has turned.
 type page struct {
 	k, v           []uint16
 	exactK, exactV []float32
+	codeK, codeV   []int8
+	scaleK, scaleV []float32
 }
 
 func (p *page) bytes() int64 {
-	return 2*int64(len(p.k)+len(p.v)) + 4*int64(len(p.exactK)+len(p.exactV))
+	return int64(len(p.codeK)+len(p.codeV)) + 2*int64(len(p.k)+len(p.v)) +
+		4*int64(len(p.exactK)+len(p.exactV)+len(p.scaleK)+len(p.scaleV))
 }
 
 func newCache(layers []engine.CacheLayer) *cache {
@@ -128,10 +134,15 @@ func (l *layer) newPage() *page {
 	}
 	n := l.KVHeads * l.HeadSize * pageLen
 	// Products read whole vectors: up to 32 past the last value.
-	if l.Exact {
+	switch l.Keep {
+	case engine.Exact:
 		return &page{exactK: make([]float32, n), exactV: make([]float32, n, n+32)}
+	case engine.Int8:
+		scales := l.KVHeads * pageLen
+		return &page{codeK: make([]int8, n), codeV: make([]int8, n, n+32), scaleK: make([]float32, scales), scaleV: make([]float32, scales)}
+	default:
+		return &page{k: make([]uint16, n), v: make([]uint16, n, n+32)}
 	}
-	return &page{k: make([]uint16, n), v: make([]uint16, n, n+32)}
 }
 
 // place writes the keys and values of one position, [K·C] each, into a page.
@@ -151,11 +162,14 @@ func place[T any](l *layer, nr, at int, pageK, pageV, k, v []T) {
 func (p *page) scores(set *kernel.Set, l *layer, g, tile, m int, q, out *float32) {
 	c, nr := l.HeadSize, set.NR
 	at := (g*pageLen + tile*nr) * c
-	if l.Exact {
+	switch l.Keep {
+	case engine.Exact:
 		set.MulF32(m, q, c, &p.exactK[at], nr, out, pageLen, c)
-		return
+	case engine.Int8:
+		set.MulI8(m, q, c, &p.codeK[at], nr, out, pageLen, c)
+	default:
+		set.MulF16(m, q, c, &p.k[at], nr, out, pageLen, c)
 	}
-	set.MulF16(m, q, c, &p.k[at], nr, out, pageLen, c)
 }
 
 // values adds weights [m, n] of the positions from on times the columns at
@@ -163,9 +177,12 @@ func (p *page) scores(set *kernel.Set, l *layer, g, tile, m int, q, out *float32
 func (p *page) values(set *kernel.Set, l *layer, g, from, n, column, m int, weights, out *float32, stride int) {
 	c := l.HeadSize
 	at := (g*pageLen+from)*c + column
-	if l.Exact {
+	switch l.Keep {
+	case engine.Exact:
 		set.MulF32(m, weights, pageLen, &p.exactV[at], c, out, stride, n)
-		return
+	case engine.Int8:
+		set.MulI8(m, weights, pageLen, &p.codeV[at], c, out, stride, n)
+	default:
+		set.MulF16(m, weights, pageLen, &p.v[at], c, out, stride, n)
 	}
-	set.MulF16(m, weights, pageLen, &p.v[at], c, out, stride, n)
 }

@@ -233,23 +233,28 @@ func sharedLayers(l *lab) {
 	}
 }
 
-// halfPrecision attends keys and values that half precision cannot hold, in
+// precisions attends keys and values that half precision cannot hold, in
 // memories that may round them and in memories that may not.
-func halfPrecision(l *lab) {
-	for _, exact := range []bool{false, true} {
-		l.Run(fmt.Sprint("exact ", exact), func(l *lab) { rounded(l, exact) })
+func precisions(l *lab) {
+	for _, keep := range []engine.Precision{engine.Half, engine.Exact, engine.Int8} {
+		l.Run(fmt.Sprint("precision ", keep), func(l *lab) {
+			for _, a := range []engine.Attend{attention(4, 1, 64, 0, 0), attention(2, 2, 16, 30, 5), attention(3, 1, 6, 20, 0), attention(2, 1, 256, 60, 0)} {
+				const n = 140
+				s := l.sequence(a, n)
+				s.k, s.v = l.normals(len(s.k)), l.normals(len(s.v))
+				c := l.NewCache(keeping(keep, a))
+				l.run(s, c, n-2, 1, 1)
+				c.Close()
+			}
+		})
 	}
 }
 
-func rounded(l *lab, exact bool) {
-	for _, a := range []engine.Attend{attention(4, 1, 64, 0, 0), attention(2, 2, 16, 30, 5)} {
-		const n = 140
-		s := l.sequence(a, n)
-		s.k, s.v = l.normals(len(s.k)), l.normals(len(s.v))
-		layers := layersOf(a)
-		layers[0].Exact = exact
-		c := l.NewCache(layers)
-		l.run(s, c, n-2, 1, 1)
-		c.Close()
+// keeping is the cache of layers of that precision.
+func keeping(keep engine.Precision, as ...engine.Attend) []engine.CacheLayer {
+	layers := layersOf(as...)
+	for i := range layers {
+		layers[i].Keep = keep
 	}
+	return layers
 }

@@ -116,12 +116,21 @@ type twinCache struct {
 	twins         *twins
 	tested, plain engine.Cache
 	extent        extent
-	exact         bool // no layer may be rounded
+	keep          engine.Precision // the least of a layer
 }
 
 func (c *twins) NewCache(layers []engine.CacheLayer) engine.Cache {
-	exact := !slices.ContainsFunc(layers, func(l engine.CacheLayer) bool { return !l.Exact })
-	return &twinCache{twins: c, tested: c.tested.NewCache(layers), plain: c.plain.NewCache(layers), exact: exact}
+	keep := engine.Exact
+	for _, l := range layers {
+		keep = lesser(keep, l.Keep)
+	}
+	return &twinCache{twins: c, tested: c.tested.NewCache(layers), plain: c.plain.NewCache(layers), keep: keep}
+}
+
+// lesser is the precision that keeps less.
+func lesser(a, b engine.Precision) engine.Precision {
+	order := []engine.Precision{engine.Int8, engine.Half, engine.Exact}
+	return order[min(slices.Index(order, a), slices.Index(order, b))]
 }
 
 func (c *twinCache) Len() int {

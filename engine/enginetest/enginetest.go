@@ -21,7 +21,7 @@ func Run(t *testing.T, new func(t *testing.T) engine.Engine) {
 		{"Add", adds}, {"Pick", picks}, {"SoftCap", softCaps}, {"ReadWrite", readsAndWrites}, {"Keep", keeps},
 		{"Reuse", reuses},
 		{"Attend", attends}, {"Together", together}, {"Pieces", pieces}, {"LongCache", longCaches}, {"Shared", sharedLayers}, {"SomeRows", someRows},
-		{"HalfPrecision", halfPrecision},
+		{"Precision", precisions}, {"Int8", int8Caches},
 		{"Cache", caches}, {"Truncate", truncates}, {"Window", windows}, {"Failure", failures}, {"Life", lives},
 		{"Interleaved", interleaved}, {"Concurrent", concurrent},
 	} {

@@ -151,12 +151,14 @@ func (p *twinPass) Attend(q, k, v engine.Tensor, a engine.Attend) engine.Tensor 
 	for _, c := range p.caches {
 		c.extent.join(seen)
 	}
-	rounds := len(p.caches) == 0
+	keep := engine.Exact
+	if len(p.caches) == 0 {
+		keep = engine.Half
+	}
 	for _, c := range p.caches {
 		seen.join(c.extent)
-		rounds = rounds || !c.exact
+		keep = lesser(keep, c.keep)
 	}
-	seen.inexact = seen.inexact && rounds
 	if q == nil {
 		p.tested.Attend(nil, keys[0], values[0], a)
 		p.plain.Attend(nil, keys[1], values[1], a)
@@ -165,7 +167,7 @@ func (p *twinPass) Attend(q, k, v engine.Tensor, a engine.Attend) engine.Tensor 
 	}
 	in := q.(*twinTensor)
 	args = append(args, in)
-	y := p.settle("Attend", p.tested.Attend(in.tested, keys[0], values[0], a), p.plain.Attend(in.plain, keys[1], values[1], a), flat(seen.tolerance()))
+	y := p.settle("Attend", p.tested.Attend(in.tested, keys[0], values[0], a), p.plain.Attend(in.plain, keys[1], values[1], a), flat(seen.tolerance(keep)))
 	p.intact("Attend", args...)
 	return y
 }

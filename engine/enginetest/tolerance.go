@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"lapidary/checkpoint"
+	"lapidary/engine"
 )
 
 const (
@@ -27,6 +28,12 @@ const (
 	// numbers: rounding moves a value by up to 2⁻¹¹ (5e-4), and a score of
 	// independent terms by about 3e-4, which goes to all the weights at once.
 	attentionHalf = 2e-3
+	// attentionInt8 is the same for codes. A head's greatest magnitude is three
+	// or four times the usual one, so rounding to a 127th of it moves the usual
+	// element by about 1 %; a score of such elements moves by as much of its
+	// usual size, the weights with it, and what is gathered of few positions
+	// moves like them.
+	attentionInt8 = 2e-2
 	// saturated is of the greatest possible result of an S-shaped function,
 	// which is a difference of near numbers where the result is small.
 	saturated = 1e-6
@@ -53,11 +60,15 @@ func (e *extent) join(o extent) {
 	e.top, e.inexact = max(e.top, o.top), e.inexact || o.inexact
 }
 
-func (e *extent) tolerance() float64 {
-	if e.inexact {
+func (e *extent) tolerance(keep engine.Precision) float64 {
+	switch {
+	case keep == engine.Int8:
+		return attentionInt8 * e.top
+	case keep == engine.Half && e.inexact:
 		return attentionHalf * e.top
+	default:
+		return attentionExact * e.top
 	}
-	return attentionExact * e.top
 }
 
 // roundHalf is the nearest half-precision number.
