@@ -68,7 +68,7 @@ func (p *pass) queries(rows []int) []span {
 // the caller's gets its layers as they come.
 func (c *cache) layer(a engine.Attend) *layer {
 	for len(c.layers) <= a.Layer {
-		c.layers = append(c.layers, layer{CacheLayer: engine.CacheLayer{KVHeads: a.KVHeads, HeadSize: a.C, Window: a.Window, Keep: engine.Exact}})
+		c.add(engine.CacheLayer{KVHeads: a.KVHeads, HeadSize: a.C, Window: a.Window, Keep: engine.Exact})
 	}
 	return &c.layers[a.Layer-c.layers[a.Layer].Shared]
 }
@@ -88,10 +88,10 @@ func (p *pass) store(s *span, l *layer, k, v *tensor) {
 // placer rounds keys and values of so many elements to what the layer keeps
 // and writes them into a page.
 func (p *pass) placer(l *layer, width int) func(pg *page, at int, keys, values []float32) {
-	nr, loops := p.set.NR, p.loops(width)
+	loops := p.loops(width)
 	switch l.Keep {
 	case engine.Exact:
-		return func(pg *page, at int, keys, values []float32) { place(l, nr, at, pg.exactK, pg.exactV, keys, values) }
+		return func(pg *page, at int, keys, values []float32) { place(l, at, pg.exactK, pg.exactV, keys, values) }
 	case engine.Int8:
 		return func(pg *page, at int, keys, values []float32) { l.placeCodes(p.set, pg, at, keys, values) }
 	default:
@@ -99,7 +99,7 @@ func (p *pass) placer(l *layer, width int) func(pg *page, at int, keys, values [
 		return func(pg *page, at int, keys, values []float32) {
 			loops.Half(&halfs[0], &keys[0], width)
 			loops.Half(&halfs[width], &values[0], width)
-			place(l, nr, at, pg.k, pg.v, halfs[:width], halfs[width:])
+			place(l, at, pg.k, pg.v, halfs[:width], halfs[width:])
 		}
 	}
 }

@@ -15,12 +15,14 @@ const pageLen = 128
 // values, in the precision the layer asks for.
 type cache struct {
 	n      int
+	nr     int // of the kernels
 	layers []layer
 }
 
 // layer holds the pages from page number first on.
 type layer struct {
 	engine.CacheLayer
+	nr    int
 	first int
 	pages []*page
 	spare []*page
@@ -29,7 +31,7 @@ type layer struct {
 // page holds pageLen positions, in half precision, exact, or as codes:
 //
 //	k [K][pageLen/NR][C][NR]   so that NR scores come from one product
-//	v [K][pageLen][C]
+//	v [K][⌈C/NR⌉][pageLen][NR] so that a product reads on and on
 //
 // Codes have a scale for each head of a position, scaleK and scaleV [K][pageLen];
 // they are of what spread has turned.
@@ -45,13 +47,15 @@ func (p *page) bytes() int64 {
 		4*int64(len(p.exactK)+len(p.exactV)+len(p.scaleK)+len(p.scaleV))
 }
 
-func newCache(layers []engine.CacheLayer) *cache {
-	c := &cache{}
+func newCache(layers []engine.CacheLayer, nr int) *cache {
+	c := &cache{nr: nr}
 	for _, l := range layers {
-		c.layers = append(c.layers, layer{CacheLayer: l})
+		c.add(l)
 	}
 	return c
 }
+
+func (c *cache) add(l engine.CacheLayer) { c.layers = append(c.layers, layer{CacheLayer: l, nr: c.nr}) }
 
 func (c *cache) Len() int { return c.n }
 
@@ -132,35 +136,39 @@ func (l *layer) newPage() *page {
 		l.spare = l.spare[:n-1]
 		return p
 	}
-	n := l.KVHeads * l.HeadSize * pageLen
-	// Products read whole vectors: up to 32 past the last value.
+	n, m := l.KVHeads*l.HeadSize*pageLen, l.KVHeads*l.columns()*pageLen
 	switch l.Keep {
 	case engine.Exact:
-		return &page{exactK: make([]float32, n), exactV: make([]float32, n, n+32)}
+		return &page{exactK: make([]float32, n), exactV: make([]float32, m)}
 	case engine.Int8:
 		scales := l.KVHeads * pageLen
-		return &page{codeK: make([]int8, n), codeV: make([]int8, n, n+32), scaleK: make([]float32, scales), scaleV: make([]float32, scales)}
+		return &page{codeK: make([]int8, n), codeV: make([]int8, m), scaleK: make([]float32, scales), scaleV: make([]float32, scales)}
 	default:
-		return &page{k: make([]uint16, n), v: make([]uint16, n, n+32)}
+		return &page{k: make([]uint16, n), v: make([]uint16, m)}
 	}
 }
 
+// columns is the size of a head in whole vectors of values.
+func (l *layer) columns() int { return (l.HeadSize + l.nr - 1) / l.nr * l.nr }
+
 // place writes the keys and values of one position, [K·C] each, into a page.
-func place[T any](l *layer, nr, at int, pageK, pageV, k, v []T) {
-	c := l.HeadSize
+func place[T any](l *layer, at int, pageK, pageV, k, v []T) {
+	c, nr := l.HeadSize, l.nr
 	for g := range l.KVHeads {
 		tile := pageK[(g*pageLen/nr+at/nr)*c*nr+at%nr:]
 		for i, x := range k[g*c : (g+1)*c] {
 			tile[i*nr] = x
 		}
-		copy(pageV[(g*pageLen+at)*c:], v[g*c:(g+1)*c])
+		for from := 0; from < c; from += nr {
+			copy(pageV[(g*l.columns()+from)*pageLen+at*nr:], v[g*c+from:g*c+min(from+nr, c)])
+		}
 	}
 }
 
 // scores adds q [m, C] times tile number tile of head g's keys to out
 // [m, pageLen].
 func (p *page) scores(set *kernel.Set, l *layer, g, tile, m int, q, out *float32) {
-	c, nr := l.HeadSize, set.NR
+	c, nr := l.HeadSize, l.nr
 	at := (g*pageLen + tile*nr) * c
 	switch l.Keep {
 	case engine.Exact:
@@ -175,14 +183,14 @@ func (p *page) scores(set *kernel.Set, l *layer, g, tile, m int, q, out *float32
 // values adds weights [m, n] of the positions from on times the columns at
 // column of head g's values to out [m, stride].
 func (p *page) values(set *kernel.Set, l *layer, g, from, n, column, m int, weights, out *float32, stride int) {
-	c := l.HeadSize
-	at := (g*pageLen+from)*c + column
+	nr := l.nr
+	at := (g*l.columns()+column)*pageLen + from*nr
 	switch l.Keep {
 	case engine.Exact:
-		set.MulF32(m, weights, pageLen, &p.exactV[at], c, out, stride, n)
+		set.MulF32(m, weights, pageLen, &p.exactV[at], nr, out, stride, n)
 	case engine.Int8:
-		set.MulI8(m, weights, pageLen, &p.codeV[at], c, out, stride, n)
+		set.MulI8(m, weights, pageLen, &p.codeV[at], nr, out, stride, n)
 	default:
-		set.MulF16(m, weights, pageLen, &p.v[at], c, out, stride, n)
+		set.MulF16(m, weights, pageLen, &p.v[at], nr, out, stride, n)
 	}
 }

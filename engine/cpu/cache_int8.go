@@ -97,7 +97,7 @@ func (l *layer) placeCodes(set *kernel.Set, pg *page, at int, keys, values []flo
 		spread(set, turned[at:at+l.HeadSize])
 	}
 	toCodes(codes, scales, turned)
-	place(l, set.NR, at, pg.codeK, pg.codeV, codes[:width], codes[width:])
+	place(l, at, pg.codeK, pg.codeV, codes[:width], codes[width:])
 	for g := range heads {
 		pg.scaleK[g*pageLen+at], pg.scaleV[g*pageLen+at] = scales[g], scales[heads+g]
 	}

@@ -92,7 +92,7 @@ func (e *Engine) Close() error {
 }
 
 // NewCache makes the empty memory of one sequence.
-func (e *Engine) NewCache(layers []engine.CacheLayer) engine.Cache { return newCache(layers) }
+func (e *Engine) NewCache(layers []engine.CacheLayer) engine.Cache { return newCache(layers, e.set.NR) }
 
 // Begin starts a pass.
 func (e *Engine) Begin(ctx context.Context, spans []engine.Span) engine.Pass {
@@ -102,7 +102,7 @@ func (e *Engine) Begin(ctx context.Context, spans []engine.Span) engine.Pass {
 		c, _ := s.Cache.(*cache)
 		kept := c != nil
 		if !kept {
-			c = newCache(nil)
+			c = newCache(nil, e.set.NR)
 		}
 		p.spans = append(p.spans, span{cache: c, kept: kept, row: row, rows: s.Rows, start: c.n})
 		row += s.Rows
