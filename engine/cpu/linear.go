@@ -113,6 +113,14 @@ func (p *pass) gemvFew(x *tensor, pr *product, from, to int, s *scratch) {
 // dots is the same for float weights.
 func (p *pass) dots(x *tensor, pr *product, from, to int, s *scratch) {
 	w := pr.w
+	if dot := w.short.Dot; dot != nil {
+		for i := from; i < to; i++ {
+			for r := range x.rows {
+				pr.y.row(r)[i] = dot(&x.row(r)[0], w.shorts(i), w.cols)
+			}
+		}
+		return
+	}
 	row := grown(&s.floats, w.cols)
 	for i := from; i < to; i++ {
 		at := &row[0]

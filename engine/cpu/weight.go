@@ -18,6 +18,7 @@ type weight struct {
 	blocks     int // of a stored row
 	quantised  bool
 	format     kernel.Format
+	short      kernel.Short
 	sums       bool        // panels need the activations' sums
 	gemv       kernel.Gemv // nil: through panels
 
@@ -43,6 +44,9 @@ func (e *Engine) Load(t checkpoint.Tensor) (engine.Weight, error) {
 	w.rowBytes, w.blocks, w.quantised = t.RowBytes(), w.cols/t.Type.Block(), t.Type.Quantised()
 	w.format = kernel.Formats[t.Type]
 	w.sums = w.quantised && (!w.format.Symmetric || e.set.Center == nil)
+	if w.cols%8 == 0 {
+		w.short = e.set.Short[t.Type]
+	}
 	w.gemv = e.set.Gemv[t.Type]
 	return w, nil
 }
@@ -62,10 +66,17 @@ func (w *weight) norm(offset float32) []float32 {
 
 // floats expands row i into dst.
 func (w *weight) floats(i int, dst []float32) {
+	if w.short.Widen != nil {
+		w.short.Widen(&dst[0], w.shorts(i), w.cols)
+		return
+	}
 	if err := checkpoint.Dequantize(w.Type, dst, w.Row(i)); err != nil {
 		panic(err) //nolint:forbidigo // Load has checked type and size
 	}
 }
+
+// shorts is row i of 16-bit weights.
+func (w *weight) shorts(i int) *uint16 { return (*uint16)(unsafe.Pointer(&w.Data[i*w.rowBytes])) }
 
 // expand turns rows from on into codes with their scales and minimums.
 func (w *weight) expand(set *kernel.Set, from, rows int, codes []uint8, scale, min []float32) {

@@ -98,6 +98,96 @@ dotAVX2_eights:
 	VZEROUPPER
 	RET
 
+// func dotBF16AVX2(x *float32, half *uint16, n int) float32
+// Requires: AVX, AVX2, FMA3, SSE
+TEXT ·dotBF16AVX2(SB), NOSPLIT, $0-28
+	MOVQ   x+0(FP), AX
+	MOVQ   half+8(FP), CX
+	MOVQ   n+16(FP), DX
+	SHRQ   $0x03, DX
+	VXORPS Y0, Y0, Y0
+
+dotBF16AVX2_eights:
+	VPMOVZXWD    (CX), Y1
+	VPSLLD       $0x10, Y1, Y1
+	VFMADD231PS  (AX), Y1, Y0
+	ADDQ         $0x20, AX
+	ADDQ         $0x10, CX
+	DECQ         DX
+	JNZ          dotBF16AVX2_eights
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VPERMILPS    $0x0e, X1, X0
+	VADDPS       X0, X1, X1
+	VPERMILPS    $0x01, X1, X0
+	VADDSS       X0, X1, X1
+	MOVSS        X1, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func dotF16AVX2(x *float32, half *uint16, n int) float32
+// Requires: AVX, F16C, FMA3, SSE
+TEXT ·dotF16AVX2(SB), NOSPLIT, $0-28
+	MOVQ   x+0(FP), AX
+	MOVQ   half+8(FP), CX
+	MOVQ   n+16(FP), DX
+	SHRQ   $0x03, DX
+	VXORPS Y0, Y0, Y0
+
+dotF16AVX2_eights:
+	VCVTPH2PS    (CX), Y1
+	VFMADD231PS  (AX), Y1, Y0
+	ADDQ         $0x20, AX
+	ADDQ         $0x10, CX
+	DECQ         DX
+	JNZ          dotF16AVX2_eights
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VPERMILPS    $0x0e, X1, X0
+	VADDPS       X0, X1, X1
+	VPERMILPS    $0x01, X1, X0
+	VADDSS       X0, X1, X1
+	MOVSS        X1, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func fromBF16AVX2(dst *float32, half *uint16, n int)
+// Requires: AVX, AVX2
+TEXT ·fromBF16AVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ half+8(FP), CX
+	MOVQ n+16(FP), DX
+	SHRQ $0x03, DX
+
+fromBF16AVX2_eights:
+	VPMOVZXWD (CX), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VMOVUPS   Y0, (AX)
+	ADDQ      $0x20, AX
+	ADDQ      $0x10, CX
+	DECQ      DX
+	JNZ       fromBF16AVX2_eights
+	VZEROUPPER
+	RET
+
+// func fromF16AVX2(dst *float32, half *uint16, n int)
+// Requires: AVX, F16C
+TEXT ·fromF16AVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ half+8(FP), CX
+	MOVQ n+16(FP), DX
+	SHRQ $0x03, DX
+
+fromF16AVX2_eights:
+	VCVTPH2PS (CX), Y0
+	VMOVUPS   Y0, (AX)
+	ADDQ      $0x20, AX
+	ADDQ      $0x10, CX
+	DECQ      DX
+	JNZ       fromF16AVX2_eights
+	VZEROUPPER
+	RET
+
 // func scaleMulAVX2(y *float32, x *float32, s float32, w *float32, n int)
 // Requires: AVX
 TEXT ·scaleMulAVX2(SB), NOSPLIT, $0-40

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"unsafe"
 
 	"lapidary/checkpoint"
 	"lapidary/checkpoint/checkpointtest"
@@ -446,5 +447,30 @@ func TestElementwise(t *testing.T) {
 			}
 			return y
 		})
+	})
+}
+
+// TestShort: weights of 16 bits widened and multiplied.
+func TestShort(t *testing.T) {
+	each(t, func(t *testing.T, s *Set, rng *rand.Rand) {
+		for typ, short := range s.Short {
+			for n := 8; n <= 72; n += 8 {
+				w, x := checkpointtest.RandomTensor(rng, typ, 1, n), normals(rng, n)
+				want, got := make([]float32, n), make([]float32, n)
+				if err := checkpoint.Dequantize(typ, want, w.Data); err != nil {
+					t.Fatal(err)
+				}
+				p := (*uint16)(unsafe.Pointer(&w.Data[0]))
+				short.Widen(&got[0], p, n)
+				if !slices.Equal(got, want) {
+					t.Fatalf("%v became %v, want %v", typ, got, want)
+				}
+				var sum float64
+				for i := range x {
+					sum += float64(x[i]) * float64(want[i])
+				}
+				near(t, typ.String(), float64(short.Dot(&x[0], p, n)), sum, 1e-5)
+			}
+		}
 	})
 }

@@ -57,6 +57,9 @@ type Set struct {
 
 	// Dot is Σ x·y over n, a multiple of 8.
 	Dot func(x, y *float32, n int) float32
+	// Short are the loops over weights of 16 bits, F16 and BF16; a set without
+	// them widens a row in Go.
+	Short map[checkpoint.Type]Short
 	// ScaleMul is y = x · s · w over n, a multiple of 8.
 	ScaleMul func(y, x *float32, s float32, w *float32, n int)
 	// GELUMul is y = gelu(g)·u in the tanh form, over n, a multiple of 8.
@@ -122,6 +125,12 @@ type Gemv func(w *byte, n, rowBytes, blocks int, high, low *int8, scale, sum *fl
 // its index 0, 1 or 2; the later ones may be nil. Rows are what PackRows makes
 // of them.
 type GemvFew [3]func(w *byte, n, rowBytes, blocks int, rows *float32, out *float32, outStep int)
+
+// Short is what is done with n weights of 16 bits, a multiple of 8.
+type Short struct {
+	Widen func(dst *float32, src *uint16, n int)
+	Dot   func(x *float32, w *uint16, n int) float32 // Σ x·w
+}
 
 // Sketch are the upper halves of the codes of a Q8_0 matrix, for a first look at
 // its products that reads half as much. A code c, seen as c + 128 = 16·nibble +

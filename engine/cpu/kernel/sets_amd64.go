@@ -26,6 +26,7 @@ func available() []*Set {
 func shared(s Set) *Set {
 	s.Interleave, s.Extent = interleaveAVX2, extentAVX2
 	s.Dot, s.ScaleMul, s.GELUMul, s.Add = dotAVX2, scaleMulAVX2, geluMulAVX2, addAVX2
+	s.Short = map[checkpoint.Type]Short{checkpoint.F16: {fromF16AVX2, dotF16AVX2}, checkpoint.BF16: {fromBF16AVX2, dotBF16AVX2}}
 	s.Exp, s.SoftCap, s.Max, s.Half, s.Rotate = expAVX2, softCapAVX2, maxAVX2, toHalfAVX2, rotateAVX2
 	s.Expand = map[checkpoint.Type]func(src *byte, blocks int, codes *uint8, scale, min *float32){
 		checkpoint.Q8_0: expandQ8_0AVX2, checkpoint.Q4_0: expandQ4_0AVX2, checkpoint.Q4_1: expandQ4_1AVX2,

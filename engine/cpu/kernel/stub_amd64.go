@@ -8,6 +8,14 @@ func interleaveAVX2(dst *byte, dstStep int, src *byte, srcStep int, n int)
 
 func dotAVX2(x *float32, y *float32, n int) float32
 
+func dotBF16AVX2(x *float32, half *uint16, n int) float32
+
+func dotF16AVX2(x *float32, half *uint16, n int) float32
+
+func fromBF16AVX2(dst *float32, half *uint16, n int)
+
+func fromF16AVX2(dst *float32, half *uint16, n int)
+
 func scaleMulAVX2(y *float32, x *float32, s float32, w *float32, n int)
 
 func addAVX2(y *float32, x *float32, n int)

@@ -315,7 +315,7 @@ func setup(name string) {
 		running[key] = y
 	}
 	switch name {
-	case "dotAVX2", "expAVX2":
+	case "dotAVX2", "dotBF16AVX2", "dotF16AVX2", "expAVX2":
 		zero("sum")
 		if name == "expAVX2" {
 			broadcast("top")
@@ -331,6 +331,14 @@ func setup(name string) {
 	}
 }
 
+// bfloats are eight bfloat16 numbers: the upper halves of floats.
+func bfloats(p reg.Register) reg.VecVirtual {
+	y := YMM()
+	VPMOVZXWD(at(p, 0), y)
+	VPSLLD(Imm(16), y, y)
+	return y
+}
+
 func load(p reg.Register) reg.VecVirtual {
 	y := YMM()
 	VMOVUPS(at(p, 0), y)
@@ -343,6 +351,22 @@ func elementwise() {
 	over("dotAVX2", "func(x, y *float32, n int) float32", []string{"x", "y"}, func(p map[string]reg.Register) {
 		VFMADD231PS(at(p["y"], 0), load(p["x"]), running["sum"])
 	}, func() { store(sumLanes(running["sum"])) })
+	over("dotBF16AVX2", "func(x *float32, half *uint16, n int) float32", []string{"x", "half"}, func(p map[string]reg.Register) {
+		VFMADD231PS(at(p["x"], 0), bfloats(p["half"]), running["sum"])
+	}, func() { store(sumLanes(running["sum"])) })
+	over("dotF16AVX2", "func(x *float32, half *uint16, n int) float32", []string{"x", "half"}, func(p map[string]reg.Register) {
+		y := YMM()
+		VCVTPH2PS(at(p["half"], 0), y)
+		VFMADD231PS(at(p["x"], 0), y, running["sum"])
+	}, func() { store(sumLanes(running["sum"])) })
+	over("fromBF16AVX2", "func(dst *float32, half *uint16, n int)", []string{"dst", "half"}, func(p map[string]reg.Register) {
+		VMOVUPS(bfloats(p["half"]), at(p["dst"], 0))
+	}, none)
+	over("fromF16AVX2", "func(dst *float32, half *uint16, n int)", []string{"dst", "half"}, func(p map[string]reg.Register) {
+		y := YMM()
+		VCVTPH2PS(at(p["half"], 0), y)
+		VMOVUPS(y, at(p["dst"], 0))
+	}, none)
 	over("scaleMulAVX2", "func(y, x *float32, s float32, w *float32, n int)", []string{"y", "x", "w"}, func(p map[string]reg.Register) {
 		v := load(p["x"])
 		VMULPS(running["s"], v, v)
