@@ -88,13 +88,8 @@ func (p *pass) plan(x *tensor, w *weight, sums bool) product {
 func (p *pass) gemv(x *tensor, pr *product, from, to int, _ *scratch) {
 	w := pr.w
 	for r := range x.rows {
-		a := &x.digits.rows[r]
-		sum := &a.sum[0]
-		if w.format.Group == 16 {
-			sum = &a.sum16[0]
-		}
-		w.gemv(&w.Data[from*w.rowBytes], to-from, w.rowBytes, w.blocks,
-			&a.digits[0], &a.digits[w.cols], &a.scale[0], sum, &pr.y.row(r)[from])
+		a := x.digits.rows[r].row(w.format.Group)
+		w.gemv(&w.Data[from*w.rowBytes], to-from, w.rowBytes, w.blocks, &a.High[0], &a.Low[0], &a.Scale[0], &a.Sum[0], &pr.y.row(r)[from])
 	}
 }
 

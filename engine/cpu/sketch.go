@@ -145,8 +145,7 @@ func (p *pass) look(x *tensor, w *weight, s *sketch) *look {
 			part := x.row(r)[32*b:][:32]
 			energy[b] = sure * sure * restVariance * p.set.Dot(&part[0], &part[0], 32)
 		}
-		a := &x.digits.rows[r]
-		kernel.PackSketched(l.rows[r*size:], kernel.Row{High: a.digits[:w.cols], Low: a.digits[w.cols:], Scale: a.scale, Sum: a.sum}, energy)
+		kernel.PackSketched(l.rows[r*size:], x.digits.rows[r].row(w.format.Group), energy)
 	}
 	p.engine.pool.run(s.pieces, func(piece int, _ *scratch) { l.piece(piece, 4*size) })
 	return l

@@ -74,6 +74,16 @@ type activations struct {
 	scale, sum, sum16 []float32
 }
 
+// row is a as kernels take it, with the sums of a format's groups.
+func (a *activations) row(group int) kernel.Row {
+	k := len(a.digits) / 2
+	r := kernel.Row{High: a.digits[:k], Low: a.digits[k:], Scale: a.scale, Sum: a.sum}
+	if group == 16 {
+		r.Sum = a.sum16
+	}
+	return r
+}
+
 // quantiseRows quantises the few rows of t, once.
 func (p *pass) quantiseRows(t *tensor) {
 	if t.digits.rows != nil {
@@ -122,11 +132,7 @@ func (p *pass) packRows(t *tensor, typ checkpoint.Type) (chunks [][]float32, ind
 func (p *pass) packChunk(t *tensor, typ checkpoint.Type, from, n int) []float32 {
 	rows := make([]kernel.Row, n)
 	for i := range rows {
-		a := &t.digits.rows[min(from+i, t.rows-1)]
-		rows[i] = kernel.Row{High: a.digits[:t.width], Low: a.digits[t.width:], Scale: a.scale, Sum: a.sum}
-		if kernel.Formats[typ].Group == 16 {
-			rows[i].Sum = a.sum16
-		}
+		rows[i] = t.digits.rows[min(from+i, t.rows-1)].row(kernel.Formats[typ].Group)
 	}
 	packed := p.alloc(kernel.PackedFloats(typ, t.width, n))
 	kernel.PackRows(typ, packed, rows)

@@ -419,6 +419,16 @@ func elementwise() {
 // greatestLane is the greatest of eight lanes, in the lowest.
 func greatestLane(y reg.VecVirtual) reg.Register { return foldLanes(y, VMAXPS, VMAXSS) }
 
+// The polynomial of Cephes' expf, its first coefficient apart, and ln 2 in two
+// parts.
+const (
+	expFirst = 1.9875691500e-4
+	ln2High  = 0.693359375
+	ln2Low   = -2.12194440e-4
+)
+
+var expTerms = []float64{1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1}
+
 // exp replaces v by e^v: 2^n·e^r with |r| ≤ ln 2 / 2, e^r by the polynomial of
 // Cephes' expf (error below 2 ulp). Arguments are kept within ±87.
 func exp(v reg.VecVirtual) {
@@ -428,10 +438,10 @@ func exp(v reg.VecVirtual) {
 	VMULPS(floatOf(math.Log2E), v, n)
 	VROUNDPS(Imm(0), n, n)
 	VMOVAPS(v, r)
-	VFNMADD231PS(floatOf(0.693359375), n, r)
-	VFNMADD231PS(floatOf(-2.12194440e-4), n, r)
-	VMOVUPS(floatOf(1.9875691500e-4), p)
-	for _, c := range []float64{1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1} {
+	VFNMADD231PS(floatOf(ln2High), n, r)
+	VFNMADD231PS(floatOf(ln2Low), n, r)
+	VMOVUPS(floatOf(expFirst), p)
+	for _, c := range expTerms {
 		VFMADD213PS(floatOf(c), r, p)
 	}
 	square := YMM()

@@ -147,10 +147,10 @@ func expWide(v reg.VecVirtual) {
 	VMULPS_BCST(floatOf(math.Log2E), v, n)
 	VRNDSCALEPS(Imm(0), n, n)
 	VMOVAPS(v, r)
-	VFNMADD231PS_BCST(floatOf(0.693359375), n, r)
-	VFNMADD231PS_BCST(floatOf(-2.12194440e-4), n, r)
-	VBROADCASTSS(floatOf(1.9875691500e-4), p)
-	for _, c := range []float64{1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1} {
+	VFNMADD231PS_BCST(floatOf(ln2High), n, r)
+	VFNMADD231PS_BCST(floatOf(ln2Low), n, r)
+	VBROADCASTSS(floatOf(expFirst), p)
+	for _, c := range expTerms {
 		VFMADD213PS_BCST(floatOf(c), r, p)
 	}
 	VMULPS(r, r, square)
