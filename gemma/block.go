@@ -33,7 +33,7 @@ func (b *binder) block(i int, l Layer, c *Config) block {
 			Window: a.Window, Scale: a.Scale, SoftCap: a.SoftCap},
 		q: w("self_attn.q_proj", q, d), k: w("self_attn.k_proj", kv, d),
 		v: w("self_attn.v_proj", kv, d), o: w("self_attn.o_proj", d, q),
-		queries: engine.Heads{Size: a.HeadSize, Rope: &rope}, keys: engine.Heads{Size: a.HeadSize, Rope: &rope},
+		queries: engine.Heads{Size: a.HeadSize, Ropes: []engine.Rope{rope}}, keys: engine.Heads{Size: a.HeadSize, Ropes: []engine.Rope{rope}},
 		gate: w("mlp.gate_proj", f, d), up: w("mlp.up_proj", f, d), down: w("mlp.down_proj", d, f),
 		activation: l.Feed.Activation,
 		preAttend:  norm("input_layernorm", d),

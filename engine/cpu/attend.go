@@ -20,10 +20,8 @@ const (
 // runs along with the pages (Milakov and Gimelshein 2018, arXiv:1805.02867),
 // so memory does not grow with the context.
 func (p *pass) Attend(q, k, v engine.Tensor, a engine.Attend) engine.Tensor {
-	for i := range p.spans {
-		if s := &p.spans[i]; k != nil {
-			p.store(s, s.cache.layer(a), p.read(k), p.read(v))
-		}
+	if k != nil {
+		p.store(p.read(k), p.read(v), a)
 	}
 	if q == nil {
 		return nil
@@ -31,11 +29,11 @@ func (p *pass) Attend(q, k, v engine.Tensor, a engine.Attend) engine.Tensor {
 	in := p.read(q)
 	y := p.tensor(in.rows, in.width)
 	spans := p.queries(a.Rows)
+	relative := p.relative(in, a)
 	in = p.spreadQueries(in, spans, a)
 	var work []attendPiece
 	for i := range spans {
-		s := &spans[i]
-		work = append(work, p.pieces(s, s.cache.layer(a), a)...)
+		work = append(work, p.pieces(&spans[i], a, relative)...)
 	}
 	p.engine.pool.run(len(work), func(i int, s *scratch) { p.attend(&work[i], in, y, a, s) })
 	p.merge(work, y, a)
@@ -57,101 +55,13 @@ func (p *pass) queries(rows []int) []span {
 			for at+n < len(rows) && rows[at+n] == rows[at]+n && rows[at+n] < s.row+s.rows {
 				n++
 			}
-			runs = append(runs, span{cache: s.cache, row: at, rows: n, start: s.start + rows[at] - s.row})
+			run := s
+			run.row, run.rows, run.start = at, n, s.start+rows[at]-s.row
+			runs = append(runs, run)
 			at += n
 		}
 	}
 	return runs
-}
-
-// layer is the memory that attention a reads; a sequence without a cache of
-// the caller's gets its layers as they come.
-func (c *cache) layer(a engine.Attend) *layer {
-	for len(c.layers) <= a.Layer {
-		c.add(engine.CacheLayer{KVHeads: a.KVHeads, HeadSize: a.C, Window: a.Window, Keep: engine.Exact})
-	}
-	return &c.layers[a.Layer-c.layers[a.Layer].Shared]
-}
-
-// store writes the span's keys and values at its positions.
-func (p *pass) store(s *span, l *layer, k, v *tensor) {
-	l.page((s.start + s.rows - 1) / pageLen) // made before threads ask for it
-	const run = 16
-	p.parallel((s.rows+run-1)/run, 2*s.rows*k.width, func(piece int, _ *scratch) {
-		put := p.placer(l, k.width)
-		for r := piece * run; r < min((piece+1)*run, s.rows); r++ {
-			put(l.page((s.start+r)/pageLen), (s.start+r)%pageLen, k.row(s.row+r), v.row(s.row+r))
-		}
-	})
-}
-
-// placer rounds keys and values of so many elements to what the layer keeps
-// and writes them into a page.
-func (p *pass) placer(l *layer, width int) func(pg *page, at int, keys, values []float32) {
-	loops := p.loops(width)
-	switch l.Keep {
-	case engine.Exact:
-		return func(pg *page, at int, keys, values []float32) { place(l, at, pg.exactK, pg.exactV, keys, values) }
-	case engine.Int8:
-		return func(pg *page, at int, keys, values []float32) { l.placeCodes(p.set, pg, at, keys, values) }
-	default:
-		halfs := make([]uint16, 2*width)
-		return func(pg *page, at int, keys, values []float32) {
-			loops.Half(&halfs[0], &keys[0], width)
-			loops.Half(&halfs[width], &values[0], width)
-			place(l, at, pg.k, pg.v, halfs[:width], halfs[width:])
-		}
-	}
-}
-
-// attendPiece is some queries of a span, one key-value head, and the pages
-// they are shown. A piece that is one of several over the same queries leaves
-// its sums in part.
-type attendPiece struct {
-	span     *span
-	layer    *layer
-	head     int // key-value head
-	from, to int // queries, as rows of the span
-	pages    [2]int
-	part     []float32 // [rows][2 + C]: greatest score, sum, weighted values; nil if whole
-	last     bool      // of the pieces over the same queries
-}
-
-// visible is the range of positions the row at pos sees.
-func visible(pos, window int) (from, to int) {
-	if window > 0 {
-		from = max(0, pos-window+1)
-	}
-	return from, pos + 1
-}
-
-// pieces splits a span's attention.
-func (p *pass) pieces(s *span, l *layer, a engine.Attend) []attendPiece {
-	group := a.Heads / a.KVHeads
-	queries := max(1, tileRows/group)
-	var work []attendPiece
-	for from := 0; from < s.rows; from += queries {
-		to := min(from+queries, s.rows)
-		first, _ := visible(s.start+from, a.Window)
-		_, end := visible(s.start+to-1, a.Window)
-		pages := [2]int{first / pageLen, (end + pageLen - 1) / pageLen}
-		for head := range a.KVHeads {
-			for at := pages[0]; at < pages[1]; {
-				next := pages[1]
-				if s.rows <= fewRows {
-					next = min(next, (at/chunkPages+1)*chunkPages)
-				}
-				w := attendPiece{span: s, layer: l, head: head, from: from, to: to, pages: [2]int{at, next}}
-				if w.pages != pages {
-					w.part = p.alloc((to - from) * group * (2 + a.C))
-				}
-				w.last = next == pages[1]
-				work = append(work, w)
-				at = next
-			}
-		}
-	}
-	return work
 }
 
 // state is a tile of rows on their way through the pages.
@@ -202,22 +112,21 @@ func (p *pass) attend(w *attendPiece, q, y *tensor, a engine.Attend, s *scratch)
 		}
 		head := w.head*t.group + r%t.group
 		out := y.row(w.span.row + w.from + r/t.group)[head*a.C:][:a.C]
-		p.scale(out, acc, 1/t.sum[r])
+		p.scale(out, acc, inverse(t.sum[r]))
 	}
 }
 
 // page takes the tile through page n: scores, softmax, values.
 func (p *pass) page(w *attendPiece, t *state, n int, a engine.Attend) {
-	set, nr, pg := p.set, p.set.NR, w.layer.pages[n-w.layer.first]
-	first, _ := visible(w.span.start+w.from, a.Window)
-	_, end := visible(w.span.start+w.to-1, a.Window)
-	lo, hi := max(0, first-n*pageLen), min(pageLen, end-n*pageLen)
+	set, nr, layer := p.set, p.set.NR, w.view.layer
+	pg := layer.pages[n-layer.first]
+	lo, hi := max(0, w.seen[0]-n*pageLen), min(pageLen, w.seen[1]-n*pageLen)
 
 	clear(t.scores)
 	for at := 0; at < t.rows; {
 		m := tallest(set, t.rows-at)
 		for tile := lo / nr; tile*nr < hi; tile++ {
-			pg.scores(set, w.layer, w.head, tile, m, &t.q[at*a.C], &t.scores[at*pageLen+tile*nr])
+			pg.scores(set, layer, w.head, tile, m, &t.q[at*a.C], &t.scores[at*pageLen+tile*nr])
 		}
 		at += m
 	}
@@ -227,7 +136,7 @@ func (p *pass) page(w *attendPiece, t *state, n int, a engine.Attend) {
 	for at := 0; at < t.rows; {
 		m := tallest(set, t.rows-at)
 		for c := 0; c < a.C; c += nr {
-			pg.values(set, w.layer, w.head, lo, hi-lo, c, m, &t.scores[at*pageLen+lo], &t.acc[at*t.stride+c], t.stride)
+			pg.values(set, layer, w.head, lo, hi-lo, c, m, &t.scores[at*pageLen+lo], &t.acc[at*t.stride+c], t.stride)
 		}
 		at += m
 	}
@@ -238,22 +147,23 @@ func (p *pass) page(w *attendPiece, t *state, n int, a engine.Attend) {
 func (p *pass) softmax(w *attendPiece, t *state, pg *page, r, n int, a engine.Attend) {
 	set, scores := p.set, t.scores[r*pageLen:(r+1)*pageLen]
 	pg.scaleScores(set, w.head, scores)
+	w.view.addRelative(scores, w.from+r/t.group, w.head*t.group+r%t.group, n, a)
 	if a.SoftCap != 0 {
 		set.SoftCap(&scores[0], a.SoftCap, pageLen)
 	}
-	from, to := visible(w.span.start+w.from+r/t.group, a.Window)
-	from, to = min(max(0, from-n*pageLen), pageLen), max(0, min(pageLen, to-n*pageLen))
-	if from >= to {
+	i := w.from + r/t.group
+	if !w.view.mask(scores, i, n, float32(math.Inf(-1))) {
 		clear(scores) // nothing of this page
 		return
 	}
-	fill(scores[:from], float32(math.Inf(-1)))
-	fill(scores[to:], float32(math.Inf(-1)))
 	top := max(t.top[r], set.Max(&scores[0], pageLen))
+	if math.IsInf(float64(top), -1) {
+		clear(scores)
+		return
+	}
 	sum := set.Exp(&scores[0], pageLen, top)
 	pg.scaleWeights(set, w.head, scores)
-	clear(scores[:from])
-	clear(scores[to:])
+	w.view.mask(scores, i, n, 0)
 	if t.sum[r] != 0 && top != t.top[r] {
 		fade := float32(math.Exp(float64(t.top[r] - top)))
 		t.sum[r] *= fade
@@ -267,42 +177,4 @@ func (p *pass) softmax(w *attendPiece, t *state, pg *page, r, n int, a engine.At
 // scale is y = x · by.
 func (p *pass) scale(y, x []float32, by float32) {
 	p.loops(len(x)).ScaleMul(&y[0], &x[0], by, &p.ones(len(x))[0], len(x))
-}
-
-// merge adds up the pieces that share their queries.
-func (p *pass) merge(work []attendPiece, y *tensor, a engine.Attend) {
-	from := 0
-	for i := range work {
-		if !work[i].last {
-			continue
-		}
-		if parts := work[from : i+1]; len(parts) > 1 {
-			p.mergeParts(parts, y, a)
-		}
-		from = i + 1
-	}
-}
-
-func (p *pass) mergeParts(parts []attendPiece, y *tensor, a engine.Attend) {
-	w, group := parts[0], a.Heads/a.KVHeads
-	for r := range (w.to - w.from) * group {
-		top, sum := float32(math.Inf(-1)), float32(0)
-		for _, part := range parts {
-			top = max(top, part.part[r*(2+a.C)])
-		}
-		out := y.row(w.span.row + w.from + r/group)[(w.head*group+r%group)*a.C:][:a.C]
-		clear(out)
-		for _, part := range parts {
-			gathered := part.part[r*(2+a.C):][:2+a.C]
-			if gathered[1] == 0 {
-				continue
-			}
-			by := float32(math.Exp(float64(gathered[0] - top)))
-			sum += by * gathered[1]
-			for i, v := range gathered[2:] {
-				out[i] += by * v
-			}
-		}
-		p.scale(out, out, 1/sum)
-	}
 }

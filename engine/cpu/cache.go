@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"fmt"
+	"slices"
 
 	"lapidary/engine"
 	"lapidary/engine/cpu/kernel"
@@ -10,6 +11,10 @@ import (
 // pageLen is the number of positions a page holds. A layer with a window gives
 // pages back whole, so a smaller page wastes less and costs more calls.
 const pageLen = 128
+
+// mostBehind is how far before the end rows may stand (engine.Span.Behind)
+// that are to see the whole window.
+const mostBehind = 16
 
 // cache is the memory of one sequence: for each layer, pages of keys and
 // values, in the precision the layer asks for.
@@ -26,6 +31,8 @@ type layer struct {
 	first int
 	pages []*page
 	spare []*page
+	held  int       // positions, of a source's
+	state []float32 // of a recurrence; nil at position 0
 }
 
 // page holds pageLen positions, in half precision, exact, or as codes:
@@ -49,10 +56,30 @@ func (p *page) bytes() int64 {
 
 func newCache(layers []engine.CacheLayer, nr int) *cache {
 	c := &cache{nr: nr}
-	for _, l := range layers {
+	for _, l := range alike(layers) {
 		c.add(l)
 	}
 	return c
+}
+
+// alike lets a source's keys be codes only where all are: those a row sees in
+// one softmax must be turned alike.
+func alike(layers []engine.CacheLayer) []engine.CacheLayer {
+	var sources, others bool
+	for _, l := range layers {
+		sources = sources || l.Source
+		others = others || l.State == 0 && l.Keep != engine.Int8
+	}
+	if !sources || !others {
+		return layers
+	}
+	layers = slices.Clone(layers)
+	for i := range layers {
+		if layers[i].Keep == engine.Int8 {
+			layers[i].Keep = engine.Half
+		}
+	}
+	return layers
 }
 
 func (c *cache) add(l engine.CacheLayer) { c.layers = append(c.layers, layer{CacheLayer: l, nr: c.nr}) }
@@ -64,7 +91,11 @@ func (c *cache) Truncate(n int) error {
 		return fmt.Errorf("cannot truncate a cache of %d positions to %d", c.n, n)
 	}
 	for i := range c.layers {
-		if l := &c.layers[i]; n > 0 && l.first*pageLen > max(0, n-l.Window+1) {
+		l := &c.layers[i]
+		if l.State > 0 && n > 0 && n < c.n {
+			return fmt.Errorf("cannot truncate a cache of %d positions to %d: a recurrence keeps no past", c.n, n)
+		}
+		if n > 0 && l.first*pageLen > max(0, n-l.Window+1) {
 			return fmt.Errorf("cannot truncate to %d positions: a window of %d has dropped those before %d", n, l.Window, l.first*pageLen)
 		}
 	}
@@ -77,8 +108,11 @@ func (c *cache) Truncate(n int) error {
 
 // truncate keeps the pages that hold the first n positions.
 func (l *layer) truncate(n int) {
+	if l.Source {
+		return
+	}
 	if n == 0 {
-		l.first = 0 // whatever the window has dropped is wanted no more
+		l.first, l.state = 0, nil // whatever the window has dropped is wanted no more
 	}
 	keep := max(0, (n+pageLen-1)/pageLen-l.first)
 	if keep < len(l.pages) {
@@ -95,6 +129,7 @@ func (c *cache) Bytes() int64 {
 				n += p.bytes()
 			}
 		}
+		n += 4 * int64(len(c.layers[i].state))
 	}
 	return n
 }
@@ -103,15 +138,15 @@ func (c *cache) Close() { c.layers, c.n = nil, 0 }
 
 // commit takes in the rows of a pass and gives back the pages that no row to
 // come can see. One page more is kept, so that a few positions can be taken
-// back.
+// back, and mostBehind positions.
 func (c *cache) commit(rows int) {
 	c.n += rows
 	for i := range c.layers {
 		l := &c.layers[i]
-		if l.Window == 0 {
+		if l.Window == 0 || l.Source {
 			continue
 		}
-		for len(l.pages) > 0 && (l.first+1)*pageLen <= c.n-l.Window-pageLen {
+		for len(l.pages) > 0 && (l.first+1)*pageLen <= c.n-l.Window-pageLen-mostBehind {
 			if len(l.spare) < 2 {
 				l.spare = append(l.spare, l.pages[0])
 			}

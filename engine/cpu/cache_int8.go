@@ -57,7 +57,7 @@ var eighthTurn = func() (t struct{ cos, sin, back [512]float32 }) {
 }()
 
 // inCodes says whether the layer that attention a reads keeps codes.
-func (s *span) inCodes(a engine.Attend) bool { return s.cache.layer(a).Keep == engine.Int8 }
+func (s *span) inCodes(a engine.Attend) bool { return s.cache.layer(a.Layer).Keep == engine.Int8 }
 
 // spreadQueries is q with the queries turned that meet codes.
 func (p *pass) spreadQueries(q *tensor, spans []span, a engine.Attend) *tensor {

@@ -104,7 +104,12 @@ func (e *Engine) Begin(ctx context.Context, spans []engine.Span) engine.Pass {
 		if !kept {
 			c = newCache(nil, e.set.NR)
 		}
-		p.spans = append(p.spans, span{cache: c, kept: kept, row: row, rows: s.Rows, start: c.n})
+		start := c.n - s.Behind
+		if s.Source {
+			start = 0
+		}
+		p.spans = append(p.spans, span{cache: c, kept: kept, source: s.Source, behind: s.Behind > 0, row: row, rows: s.Rows,
+			start: start, first: start, end: start + s.Rows, groups: s.Groups, grid: s.Grid})
 		row += s.Rows
 	}
 	p.rows = row

@@ -25,7 +25,7 @@ func bytesOf(f []float32) []int8 {
 // product is one weight's share of a Linear: pieces are runs of weight rows.
 type product struct {
 	w    *weight
-	y    *tensor
+	x, y *tensor
 	step int // weight rows a piece
 	run  func(p *pass, x *tensor, pr *product, from, to int, s *scratch)
 
@@ -40,11 +40,19 @@ func (p *pass) Linear(x engine.Tensor, ws ...engine.Weight) []engine.Tensor {
 	in := x.(*tensor)
 	products := make([]product, len(ws))
 	ys := make([]engine.Tensor, len(ws))
-	total := 0
 	sums := slices.ContainsFunc(ws, func(w engine.Weight) bool { return w.(*weight).sums })
 	for i, w := range ws {
 		products[i] = p.plan(in, w.(*weight), sums)
 		ys[i] = products[i].y
+	}
+	p.multiply(products)
+	return ys
+}
+
+// multiply computes products in one region.
+func (p *pass) multiply(products []product) {
+	total := 0
+	for i := range products {
 		total += products[i].pieces()
 	}
 	p.parallel(total, parallelAlways, func(piece int, s *scratch) {
@@ -54,14 +62,13 @@ func (p *pass) Linear(x engine.Tensor, ws ...engine.Weight) []engine.Tensor {
 			i++
 		}
 		pr := &products[i]
-		pr.run(p, in, pr, piece*pr.step, min((piece+1)*pr.step, pr.w.rows), s)
+		pr.run(p, pr.x, pr, piece*pr.step, min((piece+1)*pr.step, pr.w.rows), s)
 	})
-	return ys
 }
 
 // plan chooses how x is multiplied by w and prepares x for it.
 func (p *pass) plan(x *tensor, w *weight, sums bool) product {
-	pr := product{w: w, y: p.tensor(x.rows, w.rows), step: p.set.NR}
+	pr := product{w: w, x: x, y: p.tensor(x.rows, w.rows), step: p.set.NR}
 	several := max(8, gemvBytes/w.rowBytes/8*8)
 	switch few := x.rows <= fewRows; {
 	case few && !w.quantised:
@@ -116,7 +123,7 @@ func (p *pass) dots(x *tensor, pr *product, from, to int, s *scratch) {
 		}
 		return
 	}
-	row := grown(&s.floats, w.cols)
+	row, dot := grown(&s.floats, w.cols), p.loops(w.cols).Dot
 	for i := from; i < to; i++ {
 		at := &row[0]
 		if w.aligned() {
@@ -125,7 +132,7 @@ func (p *pass) dots(x *tensor, pr *product, from, to int, s *scratch) {
 			w.floats(i, row)
 		}
 		for r := range x.rows {
-			pr.y.row(r)[i] = p.set.Dot(&x.row(r)[0], at, w.cols)
+			pr.y.row(r)[i] = dot(&x.row(r)[0], at, w.cols)
 		}
 	}
 }
@@ -200,18 +207,19 @@ func transpose(set *kernel.Set, dst, src []float32) {
 func (p *pass) floatPanel(x *tensor, pr *product, from, to int, s *scratch) {
 	set, w, k := p.set, pr.w, pr.w.cols
 	nr := set.NR
-	rows, panel := grown(&s.floats, nr*k), grown(&s.more, nr*k+set.Rows[0]*nr)
+	wide := up8(k)
+	rows, panel := grown(&s.floats, nr*wide), grown(&s.more, nr*wide+set.Rows[0]*nr)
 	for i := range nr {
 		if from+i < to {
-			w.floats(from+i, rows[i*k:(i+1)*k])
+			w.floats(from+i, rows[i*wide:][:k])
 		} else {
-			clear(rows[i*k : (i+1)*k])
+			clear(rows[i*wide:][:k])
 		}
 	}
 	for r := 0; r < nr; r += 8 {
-		set.Interleave((*byte)(unsafe.Pointer(&panel[r])), 4*nr, (*byte)(unsafe.Pointer(&rows[r*k])), 4*k, k)
+		set.Interleave((*byte)(unsafe.Pointer(&panel[r])), 4*nr, (*byte)(unsafe.Pointer(&rows[r*wide])), 4*wide, wide)
 	}
-	out := panel[nr*k:]
+	out := panel[nr*wide:]
 	for at := 0; at < x.rows; {
 		m := tallest(set, x.rows-at)
 		clear(out)

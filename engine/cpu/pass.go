@@ -3,6 +3,8 @@ package cpu
 import (
 	"context"
 	"math"
+	"slices"
+	"unsafe"
 
 	"lapidary/engine"
 	"lapidary/engine/cpu/kernel"
@@ -17,6 +19,7 @@ type pass struct {
 	rows   int
 	held   [][]float32 // buffers of live tensors
 	turns  map[engine.Rope]*turn
+	atEnd  []func() // what a sound end does to the caches besides
 }
 
 // span is a run of rows of one sequence.
@@ -25,6 +28,12 @@ type span struct {
 	kept      bool // the cache is the caller's and grows at End
 	row, rows int  // first row of the pass, number of rows
 	start     int  // position of the first row
+	source    bool // the rows are the source's
+	behind    bool // the rows leave nothing
+
+	first, end int // positions that the rows of the whole span take
+	groups     []int32
+	grid       [][2]int32
 }
 
 // portable takes lengths that vectors do not divide: heads of odd sizes, which
@@ -75,15 +84,18 @@ func (p *pass) tensor(rows, width int) *tensor {
 	return &tensor{rows: rows, width: width, data: p.alloc(rows * width)}
 }
 
-// Keep gives back every buffer but x's.
-func (p *pass) Keep(x engine.Tensor) {
-	t := p.change(x)
+// Keep gives back every buffer but those of xs.
+func (p *pass) Keep(xs ...engine.Tensor) {
+	kept := make([][]float32, len(xs))
+	for i, x := range xs {
+		kept[i] = p.change(x).data
+	}
 	for _, b := range p.held {
-		if &b[0] != &t.data[0] {
+		if !slices.ContainsFunc(kept, func(k []float32) bool { return unsafe.SliceData(k) == unsafe.SliceData(b) }) {
 			p.engine.spare.give(b)
 		}
 	}
-	p.held = append(p.held[:0], t.data)
+	p.held = append(p.held[:0], kept...)
 }
 
 // Embed expands the rows of the tokens.
@@ -102,21 +114,9 @@ func (p *pass) Embed(table engine.Weight, ids []int32, scale float32) engine.Ten
 	return y
 }
 
-// Norm is RMSNorm.
-func (p *pass) Norm(x engine.Tensor, n engine.Norm) engine.Tensor {
-	in := p.read(x)
-	y := p.tensor(in.rows, in.width)
-	by := p.normWeight(n, in.width)
-	later(y, func(row int) { p.norm(y.row(row), in.row(row), by, n.Eps) }, in)
-	return y
-}
-
-func (p *pass) normWeight(n engine.Norm, width int) []float32 {
-	if n.Weight != nil {
-		return n.Weight.(*weight).norm(n.Offset)
-	}
-	return p.ones(width)
-}
+// up8 is n or the next multiple of 8: a whole buffer of the arena can be taken
+// for so long.
+func up8(n int) int { return (n + 7) &^ 7 }
 
 // ones are n ones.
 func (p *pass) ones(n int) []float32 {
@@ -128,126 +128,10 @@ func (p *pass) ones(n int) []float32 {
 	return ones
 }
 
-var oneRow = func() (ones [4096]float32) {
+var oneRow = func() (ones [32768]float32) {
 	fill(ones[:], 1)
 	return ones
 }()
-
-func (p *pass) norm(y, x, by []float32, eps float32) {
-	set := p.loops(len(x))
-	mean := float64(set.Dot(&x[0], &x[0], len(x))) / float64(len(x))
-	set.ScaleMul(&y[0], &x[0], float32(1/math.Sqrt(mean+float64(eps))), &by[0], len(x))
-}
-
-// Heads norms and rotates in place.
-func (p *pass) Heads(x engine.Tensor, h engine.Heads) engine.Tensor {
-	t := p.change(x)
-	var by []float32
-	if h.Norm != nil {
-		by = p.normWeight(*h.Norm, h.Size)
-	}
-	var turns *turn
-	if h.Rope != nil {
-		turns = p.turn(*h.Rope, h.Size)
-	}
-	p.eachRows(t, func(from, to int) {
-		for r := from; r < to; r++ {
-			row := t.row(r)
-			for at := 0; at < t.width; at += h.Size {
-				head := row[at : at+h.Size]
-				if by != nil {
-					p.norm(head, head, by, h.Norm.Eps)
-				}
-				if turns != nil {
-					cos, sin := turns.at(placeOf(r, h.Rows))
-					p.loops(h.Size/2).Rotate(&head[0], cos, sin, h.Size/2)
-				}
-			}
-		}
-	})
-	return t
-}
-
-// placeOf is the row of the pass that row r of some is.
-func placeOf(r int, rows []int) int {
-	if rows == nil {
-		return r
-	}
-	return rows[r]
-}
-
-// turn holds the cosines and sines of every row's angles, [R, C/2] each.
-type turn struct {
-	half     int
-	cos, sin []float32
-}
-
-func (t *turn) at(row int) (cos, sin *float32) { return &t.cos[row*t.half], &t.sin[row*t.half] }
-
-// turn is computed once a pass for each kind of layer.
-func (p *pass) turn(rope engine.Rope, size int) *turn {
-	if t := p.turns[rope]; t != nil && t.half == size/2 {
-		return t
-	}
-	half := size / 2
-	t := &turn{half, make([]float32, p.rows*half), make([]float32, p.rows*half)}
-	for i := range p.spans {
-		s := &p.spans[i]
-		const run = 16
-		p.parallel((s.rows+run-1)/run, s.rows*size, func(piece int, _ *scratch) {
-			t.fill(rope, s, piece*run, min((piece+1)*run, s.rows))
-		})
-	}
-	if p.turns == nil {
-		p.turns = map[engine.Rope]*turn{}
-	}
-	p.turns[rope] = t
-	return t
-}
-
-// fill computes the angles of rows [from, to) of a span in float64 (at
-// position 30,000 float32 is off by 1e-3): the first row's by their formula,
-// each further row's by turning those of the row before, for sixteen rows at
-// the most, which costs a tenth.
-func (t *turn) fill(rope engine.Rope, s *span, from, to int) {
-	for i := range t.half {
-		frequency := rope.Scale * math.Pow(rope.Base, -float64(i)/float64(t.half))
-		sin, cos := math.Sincos(float64(s.start+from) * frequency)
-		var sin1, cos1 float64
-		if to-from > 1 {
-			sin1, cos1 = math.Sincos(frequency)
-		}
-		for at := (s.row+from)*t.half + i; at < (s.row+to)*t.half; at += t.half {
-			t.cos[at], t.sin[at] = float32(cos), float32(sin)
-			cos, sin = cos*cos1-sin*sin1, sin*cos1+cos*sin1
-		}
-	}
-}
-
-// Gate is act(gate)·up, into gate.
-func (p *pass) Gate(gate, up engine.Tensor, act engine.Activation) engine.Tensor {
-	g, u := p.change(gate), p.read(up)
-	later(g, func(row int) {
-		x, y := g.row(row), u.row(row)
-		if act == engine.GELUTanh {
-			p.loops(len(x)).GELUMul(&x[0], &x[0], &y[0], len(x))
-			return
-		}
-		for i, v := range x {
-			x[i] = activate(v, act) * y[i]
-		}
-	}, u)
-	return g
-}
-
-// activate is the rarer activations: Gemma uses GELUTanh.
-func activate(x float32, act engine.Activation) float32 {
-	v := float64(x)
-	if act == engine.GELU {
-		return float32(0.5 * v * (1 + math.Erf(v/math.Sqrt2)))
-	}
-	return float32(v / (1 + math.Exp(-v)))
-}
 
 // Add is x + y, into x.
 func (p *pass) Add(x, y engine.Tensor) engine.Tensor {
@@ -258,31 +142,9 @@ func (p *pass) Add(x, y engine.Tensor) engine.Tensor {
 		for r := from; r < to && pending != nil; r++ {
 			pending(r)
 		}
-		p.set.Add(&a.data[from*a.width], &b.data[from*a.width], (to-from)*a.width)
+		p.set.Add(&a.data[from*a.width], &b.data[from*a.width], up8((to-from)*a.width))
 	})
 	return a
-}
-
-// Pick copies the rows.
-func (p *pass) Pick(x engine.Tensor, rows []int) engine.Tensor {
-	in := p.read(x)
-	y := p.tensor(len(rows), in.width)
-	for i, r := range rows {
-		copy(y.row(i), in.row(r))
-	}
-	return y
-}
-
-// SoftCap is limit·tanh(x/limit), in place. A vocabulary may have any size:
-// the kernel's last step of 8 runs into the rest of the arena's buffer.
-func (p *pass) SoftCap(x engine.Tensor, limit float32) engine.Tensor {
-	t := p.change(x)
-	const run = 8 << 10
-	p.parallel((len(t.data)+run-1)/run, len(t.data), func(piece int, _ *scratch) {
-		part := t.data[piece*run : min((piece+1)*run, len(t.data))]
-		p.set.SoftCap(&part[0], limit, (len(part)+7)&^7)
-	})
-	return t
 }
 
 // Read copies x out.
@@ -302,9 +164,12 @@ func (p *pass) End() error {
 		return err
 	}
 	for _, s := range p.spans {
-		if s.kept {
+		if s.kept && !s.source && !s.behind {
 			s.cache.commit(s.rows)
 		}
+	}
+	for _, f := range p.atEnd {
+		f()
 	}
 	return nil
 }

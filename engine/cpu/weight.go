@@ -13,6 +13,7 @@ import (
 // weight is a stored tensor and how it is multiplied.
 type weight struct {
 	checkpoint.Tensor
+	engine     *Engine
 	rows, cols int
 	rowBytes   int // of a stored row
 	blocks     int // of a stored row
@@ -24,23 +25,27 @@ type weight struct {
 
 	sketching sketching
 
-	once   sync.Once
-	vector []float32 // of a norm: weight + offset
+	mutex   sync.Mutex
+	vectors map[float32][]float32 // weight + offset, by offset
+	split   []*weight
 }
 
 func (w *weight) Dims() (rows, cols int) { return w.rows, w.cols }
 
 // Load binds a stored tensor; it keeps referring to t.Data.
 func (e *Engine) Load(t checkpoint.Tensor) (engine.Weight, error) {
-	w := &weight{Tensor: t, rows: t.Rows(), cols: t.Cols()}
-	switch {
+	switch rows, cols := t.Rows(), t.Cols(); {
 	case !t.Type.Known():
 		return nil, fmt.Errorf("tensor %s: %s is not a format this engine reads", t.Name, t.Type)
-	case len(t.Shape) > 1 && w.cols%8 != 0:
-		return nil, fmt.Errorf("tensor %s: rows of %d elements are not a multiple of 8; run this model with the engine ref", t.Name, w.cols)
-	case w.cols%t.Type.Block() != 0 || len(t.Data) != w.rows*t.RowBytes():
+	case cols%t.Type.Block() != 0 || len(t.Data) != rows*t.RowBytes():
 		return nil, fmt.Errorf("tensor %s: %d bytes do not hold %v elements of %s", t.Name, len(t.Data), t.Shape, t.Type)
 	}
+	return e.bind(t), nil
+}
+
+// bind is a tensor whose type and size are known to be right.
+func (e *Engine) bind(t checkpoint.Tensor) *weight {
+	w := &weight{engine: e, Tensor: t, rows: t.Rows(), cols: t.Cols()}
 	w.rowBytes, w.blocks, w.quantised = t.RowBytes(), w.cols/t.Type.Block(), t.Type.Quantised()
 	w.format = kernel.Formats[t.Type]
 	w.sums = w.quantised && (!w.format.Symmetric || e.set.Center == nil)
@@ -48,20 +53,45 @@ func (e *Engine) Load(t checkpoint.Tensor) (engine.Weight, error) {
 		w.short = e.set.Short[t.Type]
 	}
 	w.gemv = e.set.Gemv[t.Type]
-	return w, nil
+	return w
 }
 
-// norm is the weight as a vector with offset added, made at the first use. A
-// model gives a norm one offset.
+// norm is the weight as a vector, however it is shaped, with offset added, made
+// at the first use.
 func (w *weight) norm(offset float32) []float32 {
-	w.once.Do(func() {
-		w.vector = make([]float32, w.cols)
-		w.floats(0, w.vector)
-		for i := range w.vector {
-			w.vector[i] += offset
-		}
-	})
-	return w.vector
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	if v := w.vectors[offset]; v != nil {
+		return v
+	}
+	v := make([]float32, w.rows*w.cols)
+	for i := range w.rows {
+		w.floats(i, v[i*w.cols:(i+1)*w.cols])
+	}
+	for i := range v {
+		v[i] += offset
+	}
+	if w.vectors == nil {
+		w.vectors = map[float32][]float32{}
+	}
+	w.vectors[offset] = v
+	return v
+}
+
+// parts are n equal runs of rows as weights of their own.
+func (w *weight) parts(n int) []*weight {
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	if len(w.split) == n {
+		return w.split
+	}
+	w.split = make([]*weight, n)
+	rows := w.rows / n
+	for i := range w.split {
+		w.split[i] = w.engine.bind(checkpoint.Tensor{Name: w.Name, Type: w.Type, Shape: []int{rows, w.cols},
+			Data: w.Data[i*rows*w.rowBytes:][:rows*w.rowBytes]})
+	}
+	return w.split
 }
 
 // floats expands row i into dst.

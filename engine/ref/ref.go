@@ -55,6 +55,15 @@ func (ref) Load(t checkpoint.Tensor) (engine.Weight, error) {
 	return &weight{t}, nil
 }
 
+// matrix expands all rows of a weight.
+func matrix(w *weight) []float32 {
+	all := make([]float32, w.Rows()*w.Cols())
+	for i := range w.Rows() {
+		w.row(i, all[i*w.Cols():(i+1)*w.Cols()])
+	}
+	return all
+}
+
 // tensor is [rows, width] float32, row-major.
 type tensor struct {
 	rows, width int
@@ -68,10 +77,12 @@ func newTensor(rows, width int) *tensor {
 	return &tensor{rows, width, make([]float32, rows*width)}
 }
 
-// cache keeps the keys and values of every position of one sequence.
+// cache keeps the keys and values of every position of one sequence, and the
+// states of its recurrences.
 type cache struct {
 	layers []engine.CacheLayer
 	k, v   [][]float32 // a layer: [positions, K·C]
+	state  [][]float32 // a layer: nil at position 0
 	n      int
 }
 
@@ -80,7 +91,8 @@ func (ref) NewCache(layers []engine.CacheLayer) engine.Cache {
 }
 
 func newCache(layers []engine.CacheLayer) *cache {
-	return &cache{layers: layers, k: make([][]float32, len(layers)), v: make([][]float32, len(layers))}
+	n := len(layers)
+	return &cache{layers: layers, k: make([][]float32, n), v: make([][]float32, n), state: make([][]float32, n)}
 }
 
 func (c *cache) Len() int { return c.n }
@@ -89,6 +101,15 @@ func (c *cache) Truncate(n int) error {
 	if n < 0 || n > c.n {
 		return fmt.Errorf("cannot truncate a cache of %d positions to %d", c.n, n)
 	}
+	for i, l := range c.layers {
+		switch {
+		case l.State == 0 || n == c.n:
+		case n == 0:
+			c.state[i] = nil
+		default:
+			return fmt.Errorf("cannot truncate a cache of %d positions to %d: a recurrence keeps no past", c.n, n)
+		}
+	}
 	c.n = n
 	return nil
 }
@@ -96,7 +117,7 @@ func (c *cache) Truncate(n int) error {
 func (c *cache) Bytes() int64 {
 	var n int64
 	for i := range c.k {
-		n += 4 * int64(len(c.k[i])+len(c.v[i]))
+		n += 4 * int64(len(c.k[i])+len(c.v[i])+len(c.state[i]))
 	}
 	return n
 }
@@ -128,6 +149,14 @@ func dot(x, y []float32) float64 {
 	var s float64
 	for i, v := range x {
 		s += float64(v) * float64(y[i])
+	}
+	return s
+}
+
+func sum(x []float32) float64 {
+	var s float64
+	for _, v := range x {
+		s += float64(v)
 	}
 	return s
 }

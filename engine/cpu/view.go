@@ -1,0 +1,181 @@
+package cpu
+
+import "lapidary/engine"
+
+// view is what the rows of a span see of a layer.
+type view struct {
+	span     *span
+	layer    *layer
+	window   int
+	ahead    int
+	groups   []int32 // of the rows from span.first on; nil where they do not count
+	whole    bool    // all of a source
+	relative []float32
+}
+
+// views are the memories that the rows of s see.
+func (s *span) views(a engine.Attend, relative []float32) []view {
+	own := view{span: s, layer: s.cache.layer(a.Layer), window: a.Window, ahead: a.Ahead, whole: a.Source, relative: relative}
+	if a.Groups {
+		own.groups = s.groups
+	}
+	if a.Beside == 0 {
+		return []view{own}
+	}
+	beside := view{span: s, layer: s.cache.layer(a.Beside - 1), whole: true}
+	own.layer = s.cache.layer(a.Layer) // where it lies now
+	return []view{own, beside}
+}
+
+// visible is the range of positions that row i of the span sees, but for those
+// of its group that come later.
+func (v *view) visible(i int) (from, to int) {
+	if v.whole {
+		return 0, v.layer.held
+	}
+	pos := v.span.start + i
+	if v.window > 0 {
+		from = max(0, pos-v.window+1)
+	}
+	if to = v.span.end; v.ahead != engine.All {
+		to = min(to, pos+v.ahead+1)
+	}
+	return from, to
+}
+
+// group is row i's, 0 for none.
+func (v *view) group(i int) int32 {
+	if v.groups == nil {
+		return 0
+	}
+	return v.groups[v.span.start+i-v.span.first]
+}
+
+// seen is the range of positions that some of the rows [from, to) see.
+func (v *view) seen(from, to int) [2]int {
+	first, _ := v.visible(from)
+	_, end := v.visible(to - 1)
+	for i := from; i < to; i++ {
+		g := v.group(i)
+		for j := len(v.groups) - 1; g > 0 && v.span.first+j >= end; j-- {
+			if v.groups[j] == g {
+				end = v.span.first + j + 1
+			}
+		}
+	}
+	return [2]int{max(first, v.layer.first*pageLen), end}
+}
+
+// mask sets the scores of page n that row i does not see. It returns whether
+// there may be one that the row does.
+func (v *view) mask(scores []float32, i, n int, with float32) bool {
+	from, to := v.visible(i)
+	from, to = min(max(0, from-n*pageLen), pageLen), max(0, min(pageLen, to-n*pageLen))
+	g := v.group(i)
+	if from >= to && g <= 0 {
+		return false
+	}
+	fill(scores[:from], with)
+	if g <= 0 {
+		fill(scores[to:], with)
+		return true
+	}
+	for j := max(from, to); j < pageLen; j++ {
+		if row := n*pageLen + j - v.span.first; row >= len(v.groups) || v.groups[row] != g {
+			scores[j] = with
+		}
+	}
+	return true
+}
+
+// relative is the product of each query with what stands for each place: [R][H][places].
+func (p *pass) relative(q *tensor, a engine.Attend) []float32 {
+	if a.Relative == nil {
+		return nil
+	}
+	r := p.read(a.Relative)
+	products := p.alloc(q.rows * a.Heads * r.rows)
+	dot := p.loops(a.C).Dot
+	p.eachRows(q, func(from, to int) {
+		at := from * a.Heads * r.rows
+		for row := from; row < to; row++ {
+			for h := 0; h < q.width; h += a.C {
+				for i := range r.rows {
+					products[at] = dot(&q.row(row)[h], &r.row(i)[h], a.C) * a.Scale
+					at++
+				}
+			}
+		}
+	})
+	return products
+}
+
+// addRelative adds what head h of row i has for each place to the scores of page n.
+func (v *view) addRelative(scores []float32, i, h, n int, a engine.Attend) {
+	if v.relative == nil {
+		return
+	}
+	places, _ := a.Relative.Dims()
+	products := v.relative[((v.span.row+i)*a.Heads+h)*places:][:places]
+	first := v.span.start + i - a.Far - n*pageLen // where place 0 lies in the page
+	for j := max(0, -first); j < places && first+j < pageLen; j++ {
+		scores[first+j] += products[j]
+	}
+}
+
+// attendPiece is some queries of a span, one key-value head, and the pages
+// they are shown. A piece that is one of several over the same queries leaves
+// its sums in part.
+type attendPiece struct {
+	span     *span
+	view     *view
+	head     int // key-value head
+	from, to int // queries, as rows of the span
+	pages    [2]int
+	seen     [2]int    // positions that some of the queries see
+	part     []float32 // [rows][2 + C]: greatest score, sum, weighted values; nil if whole
+	last     bool      // of the pieces over the same queries
+}
+
+// pieces splits a span's attention.
+func (p *pass) pieces(s *span, a engine.Attend, relative []float32) []attendPiece {
+	views := s.views(a, relative)
+	group := a.Heads / a.KVHeads
+	queries := max(1, tileRows/group)
+	var work []attendPiece
+	for from := 0; from < s.rows; from += queries {
+		to := min(from+queries, s.rows)
+		var shown []attendPiece
+		for i := range views {
+			shown = append(shown, views[i].shown(from, to)...)
+		}
+		if len(shown) == 0 { // zeros are to be written
+			shown = []attendPiece{{span: s, view: &views[0], from: from, to: to}}
+		}
+		for head := range a.KVHeads {
+			for i, w := range shown {
+				w.head, w.last = head, i == len(shown)-1
+				if len(shown) > 1 {
+					w.part = p.alloc((to - from) * group * (2 + a.C))
+				}
+				work = append(work, w)
+			}
+		}
+	}
+	return work
+}
+
+// shown are the pieces in which rows [from, to) of the span see the view.
+func (v *view) shown(from, to int) (pieces []attendPiece) {
+	seen := v.seen(from, to)
+	end := (seen[1] + pageLen - 1) / pageLen
+	for at := seen[0] / pageLen; at < end; {
+		next := end
+		if v.span.rows <= fewRows {
+			next = min(next, (at/chunkPages+1)*chunkPages)
+		}
+		pieces = append(pieces, attendPiece{span: v.span, view: v, from: from, to: to, pages: [2]int{at, next}, seen: seen})
+		at = next
+	}
+	return pieces
+}
