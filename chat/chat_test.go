@@ -3,7 +3,6 @@ package chat
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"slices"
@@ -30,49 +29,6 @@ func parse(t testing.TB, name string) *Template {
 		t.Fatal(err)
 	}
 	return tmpl
-}
-
-type golden struct {
-	Cases []struct {
-		Name     string
-		Messages []Message
-		Prompt   bool `json:"add_generation_prompt"`
-		Rendered string
-		Error    string
-	}
-}
-
-func TestRenderAsTransformers(t *testing.T) {
-	var g golden
-	if err := json.Unmarshal([]byte(read(t, "gemma3.json")), &g); err != nil {
-		t.Fatal(err)
-	}
-	tmpl := parse(t, "gemma3.jinja")
-	for i, c := range g.Cases {
-		t.Run(fmt.Sprint(i, " ", c.Name), func(t *testing.T) {
-			got, err := tmpl.Render(c.Messages, c.Prompt)
-			if c.Error != "" {
-				if err == nil || !strings.HasSuffix(err.Error(), c.Error) {
-					t.Fatalf("error %v, want %s", err, c.Error)
-				}
-				return
-			}
-			if err != nil || got != c.Rendered {
-				t.Fatalf("got %q, %v\nwant %q", got, err, c.Rendered)
-			}
-			if !c.Prompt {
-				return
-			}
-			f := gemma()
-			ids, err := tmpl.encode(f, c.Messages)
-			if want := f.show(tokenizer.IDs(f.EncodeSpecial(c.Rendered))); err != nil || f.show(ids) != want {
-				t.Fatalf("tokens %q, %v\nwant %q", f.show(ids), err, want)
-			}
-		})
-	}
-	if len(g.Cases) != 8 {
-		t.Errorf("%d cases, want 8", len(g.Cases))
-	}
 }
 
 func TestMessagesStayText(t *testing.T) {

@@ -3,14 +3,10 @@ package chat
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"lapidary/tokenizer"
 )
-
-// ErrEmpty says that there is no message to answer.
-var ErrEmpty = errors.New("the conversation has no message")
 
 // vocabulary is what is asked of a tokenizer here.
 type vocabulary interface {
@@ -18,166 +14,238 @@ type vocabulary interface {
 	EncodeSpecial(text string) []tokenizer.Token
 	Control(id int32) bool
 	Piece(id int32) string
+	ID(piece string) (int32, bool)
 	BOS() int32
 	EOS() []int32
 	AddBOS() bool
+}
+
+// Prompt is a conversation as a model reads it.
+type Prompt struct {
+	IDs []int32
+	// Media are the conversation's pictures, sounds and films, in the order in
+	// which they stand in IDs.
+	Media []Placed
+	// InThought: the prompt ends within a thought that the model is to go on
+	// with. [Template.NewParser] wants to know.
+	InThought bool
+}
+
+// Placed is a media part of a conversation and where its vectors go.
+type Placed struct {
+	Message, Part int // the part is Messages[Message].Parts[Part]
+	Type          string
+	// Ranges of IDs, [from, to), that are its soft tokens: one for a picture
+	// or sound, one each for the whole picture and its crops or for a video's
+	// frames; as many tokens as the part's Tokens say.
+	Ranges [][2]int
 }
 
 // Render is the conversation as text, for people to read. With prompt the
 // model's next turn is opened. It must not be tokenized: a message that spells
 // a control token could not be told from markup. That is what Encode is for.
 func (t *Template) Render(messages []Message, prompt bool) (string, error) {
-	messages, err := t.prepare(messages)
+	return t.RenderConversation(Conversation{Messages: messages}, prompt)
+}
+
+// RenderConversation is [Template.Render] with tools and thinking. Media are
+// shown by their placeholders.
+func (t *Template) RenderConversation(c Conversation, prompt bool) (string, error) {
+	c, err := t.prepare(c.numbered(false))
 	if err != nil {
 		return "", err
 	}
-	out, err := t.execute(messages, prompt, "<bos>", keep)
-	if err != nil {
-		return "", refusal(err)
+	if t.own != nil {
+		return t.execute(c, prompt, "<bos>", keep)
 	}
-	return out, nil
+	pieces, err := t.family.pieces(c, prompt)
+	return spelled(pieces), err
 }
 
 // Encode is the prompt for the model's next turn: the conversation's tokens,
 // with the beginning-of-sequence token, up to where the answer starts. Control
 // tokens come from the template only: their spellings in a message are
-// ordinary text.
+// ordinary text. A media part is one token that holds its place; with soft
+// tokens it takes [Template.Prompt].
 func (t *Template) Encode(tok *tokenizer.Tokenizer, messages []Message) ([]int32, error) {
 	return t.encode(tok, messages)
 }
 
 func (t *Template) encode(v vocabulary, messages []Message) ([]int32, error) {
-	messages, err := t.prepare(messages)
+	p, err := t.assemble(v, Conversation{Messages: messages}.numbered(false))
+	return p.IDs, err
+}
+
+// Prompt is the prompt for the model's next turn with the places of its media.
+// Each media part has to say how many soft tokens it takes.
+func (t *Template) Prompt(tok *tokenizer.Tokenizer, c Conversation) (Prompt, error) {
+	return t.prompt(tok, c)
+}
+
+func (t *Template) prompt(v vocabulary, c Conversation) (Prompt, error) {
+	for i, m := range c.Messages {
+		for j, p := range m.Parts {
+			if p.Type != Text && len(p.Tokens) == 0 {
+				return Prompt{}, fmt.Errorf("message %d, part %d: a %s part without its number of soft tokens", i, j, p.Type)
+			}
+		}
+	}
+	return t.assemble(v, c.numbered(true))
+}
+
+func (t *Template) assemble(v vocabulary, c Conversation) (Prompt, error) {
+	c, err := t.prepare(c)
 	if err != nil {
-		return nil, err
+		return Prompt{}, err
 	}
-	guard, ok := pickGuard(texts(messages, t.source))
-	if !ok {
-		return nil, errors.New("the conversation uses every private-use character: remove one")
+	var pieces []piece
+	if t.own != nil {
+		pieces, err = t.ownPieces(v, c)
+	} else {
+		pieces, err = t.family.pieces(c, true)
 	}
-	g := &guarder{guard: string(guard), controls: func(s string) [][2]int { return controls(v, s) }}
-	text, err := t.execute(messages, true, v.Piece(v.BOS()), g.mark)
 	if err != nil {
-		return nil, refusal(err)
+		return Prompt{}, err
 	}
-	ids := encodeGuarded(v, text, g)
-	if v.AddBOS() && v.BOS() >= 0 && (len(ids) == 0 || ids[0] != v.BOS()) {
-		ids = slices.Insert(ids, 0, v.BOS())
+	if pieces, err = t.family.media.expand(withBOS(v, pieces)); err != nil {
+		return Prompt{}, err
 	}
-	return ids, nil
+	return t.join(v, pieces)
+}
+
+// withBOS begins the pieces with the token that begins a text, if the model
+// wants it and the template has not written it.
+func withBOS(v vocabulary, pieces []piece) []piece {
+	if !v.AddBOS() {
+		return pieces
+	}
+	for _, p := range pieces {
+		if p.kind == bos {
+			return pieces
+		}
+	}
+	return append([]piece{{kind: bos}}, pieces...)
 }
 
 // StopTokens are the tokens that end an answer: the vocabulary's end tokens
-// and the one that the template closes the model's turn with.
+// and the one that the template closes the model's turn with; of Gemma 4 also
+// the one by which the model waits for a tool.
 func (t *Template) StopTokens(tok *tokenizer.Tokenizer) []int32 { return t.stopTokens(tok) }
 
 func (t *Template) stopTokens(v vocabulary) []int32 {
-	stop := slices.Clone(v.EOS())
-	mark := string(rune(firstGuard))
-	probe := []Message{{Role: User, Content: "u"}, {Role: Assistant, Content: mark}}
-	text, err := t.execute(probe, false, "", keep)
-	if err != nil {
-		return stop
-	}
-	_, after, _ := strings.Cut(text, mark)
-	for _, token := range v.EncodeSpecial(after) {
-		if spells(v, after, token) {
-			if !slices.Contains(stop, token.ID) {
-				stop = append(stop, token.ID)
+	stop := v.EOS()
+	add := func(id int32) {
+		for _, have := range stop {
+			if have == id {
+				return
 			}
-			break
+		}
+		stop = append(stop, id)
+	}
+	names := t.family.stop
+	if t.own != nil {
+		if id, ok := t.closing(v); ok {
+			add(id)
+		}
+		names = names[min(1, len(names)):]
+	}
+	for _, name := range names {
+		if id, ok := control(v, name); ok {
+			add(id)
 		}
 	}
 	return stop
 }
 
-// prepare checks the messages and gives the template what it can take.
-func (t *Template) prepare(messages []Message) ([]Message, error) {
-	if len(messages) == 0 {
-		return nil, ErrEmpty
+// closing is the token that the checkpoint's own template writes after what
+// an assistant said.
+func (t *Template) closing(v vocabulary) (int32, bool) {
+	mark := string(rune(firstGuard))
+	probe := Conversation{Messages: []Message{{Role: User, Content: "u"}, {Role: Assistant, Content: mark}}}
+	text, err := t.execute(probe, false, "", keep)
+	if err != nil {
+		return 0, false
 	}
-	for i, m := range messages {
-		if err := m.check(); err != nil {
-			return nil, fmt.Errorf("message %d: %w", i, err)
+	_, after, _ := strings.Cut(text, mark)
+	for _, token := range v.EncodeSpecial(after) {
+		if spells(v, after, token) {
+			return token.ID, true
 		}
 	}
-	if t.fold && roles[messages[0].Role] == System {
-		return fold(messages)
-	}
-	return messages, nil
+	return 0, false
 }
 
-// fold puts the system text before the first user message's.
-func fold(messages []Message) ([]Message, error) {
-	if len(messages) < 2 || messages[1].Role != User {
-		return nil, errors.New("this model has no system role: a user message must follow the system text")
+// ownPieces renders with the checkpoint's own template and takes apart what
+// it wrote: control tokens, the places of media, and text. Texts of messages
+// were guarded, so no token is found in them.
+func (t *Template) ownPieces(v vocabulary, c Conversation) ([]piece, error) {
+	texts := []string{t.source}
+	c.strings(func(s string) { texts = append(texts, s) })
+	guard, ok := pickGuard(texts)
+	if !ok {
+		return nil, errors.New("the conversation uses every private-use character: remove one")
 	}
-	system, user := messages[0].Text()+"\n\n", messages[1]
-	if user.Parts == nil {
-		user.Content = system + user.Content
-	} else {
-		user.Parts = slices.Insert(slices.Clone(user.Parts), 0, Part{Type: "text", Text: system})
+	g := &guarder{guard: string(guard), controls: func(s string) [][2]int { return controls(v, s) }}
+	written, err := t.execute(c, true, v.Piece(v.BOS()), g.mark)
+	if err != nil {
+		return nil, err
 	}
-	out := slices.Clone(messages[1:])
-	out[0] = user
-	return out, nil
-}
-
-func refusal(err error) error {
-	return fmt.Errorf("the chat template refuses this conversation: %w", err)
-}
-
-func texts(messages []Message, more ...string) []string {
-	for _, m := range messages {
-		more = append(more, m.Content)
-		for _, p := range m.Parts {
-			more = append(more, p.Text)
-		}
-	}
-	return more
-}
-
-// spells reports whether a token of text is a control token written out. What
-// a vocabulary doesn't know becomes its unknown token, which is none of those.
-func spells(v vocabulary, text string, t tokenizer.Token) bool {
-	return v.Control(t.ID) && v.Piece(t.ID) == text[t.From:t.To]
-}
-
-// controls finds the control tokens that text spells.
-func controls(v vocabulary, text string) [][2]int {
-	var spans [][2]int
-	for _, t := range v.EncodeSpecial(text) {
-		if spells(v, text, t) {
-			spans = append(spans, [2]int{t.From, t.To})
-		}
-	}
-	return spans
-}
-
-// encodeGuarded encodes what the template made of guarded messages: control
-// tokens as such, and the text between them, guards taken out, as ordinary.
-func encodeGuarded(v vocabulary, text string, g *guarder) []int32 {
-	tokens := v.EncodeSpecial(text)
-	ids := make([]int32, 0, len(tokens))
-	if !g.used {
-		for _, t := range tokens {
-			ids = append(ids, t.ID)
-		}
-		return ids
-	}
-	plain := func(s string) {
-		for _, t := range v.Encode(strings.ReplaceAll(s, g.guard, "")) {
-			ids = append(ids, t.ID)
-		}
-	}
+	w, queue := &writer{}, newQueue(c)
+	plain := func(s string) { w.text(strings.ReplaceAll(s, g.guard, "")) }
 	from := 0
-	for _, t := range tokens {
-		if spells(v, text, t) {
-			plain(text[from:t.From])
-			ids = append(ids, t.ID)
-			from = t.To
+	for _, token := range v.EncodeSpecial(written) {
+		if !spells(v, written, token) {
+			continue
+		}
+		plain(written[from:token.From])
+		from = token.To
+		switch s := written[token.From:token.To]; {
+		case token.ID == v.BOS():
+			w.bos()
+		default:
+			if p := queue.take(t.family.media, s); p != nil {
+				w.media(s, p)
+			} else {
+				w.markup(s)
+			}
 		}
 	}
-	plain(text[from:])
-	return ids
+	plain(written[from:])
+	return w.pieces, queue.left()
+}
+
+// queue holds the media of a conversation that wait for their placeholders.
+type queue struct{ waiting map[string][]*Part }
+
+func newQueue(c Conversation) queue {
+	q := queue{map[string][]*Part{}}
+	for i := range c.Messages {
+		for j := range c.Messages[i].Parts {
+			if p := &c.Messages[i].Parts[j]; p.Type != Text {
+				q.waiting[p.Type] = append(q.waiting[p.Type], p)
+			}
+		}
+	}
+	return q
+}
+
+// take is the next part of the type that has this placeholder.
+func (q queue) take(fs forms, placeholder string) *Part {
+	for kind, f := range fs {
+		if parts := q.waiting[kind]; f.placeholder == placeholder && len(parts) > 0 {
+			q.waiting[kind] = parts[1:]
+			return parts[0]
+		}
+	}
+	return nil
+}
+
+// left refuses media that the template had no place for.
+func (q queue) left() error {
+	for kind, parts := range q.waiting {
+		if len(parts) > 0 {
+			return fmt.Errorf("message %d, part %d: the chat template has no place for %s", parts[0].message, parts[0].part, kind)
+		}
+	}
+	return nil
 }

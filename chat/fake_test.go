@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"slices"
 	"strings"
 
 	"lapidary/tokenizer"
@@ -14,6 +15,25 @@ type fake struct {
 
 func gemma() fake {
 	return fake{controls: []string{"<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>", "<start_of_image>", "<unk>"}}
+}
+
+// everything has all the tokens of all families.
+func everything() fake {
+	f := gemma()
+	have := func(name string) bool { return f.id(name) >= 0 }
+	for _, family := range families {
+		for _, name := range slices.Concat(family.media.tokens(), family.stop) {
+			if !have(name) {
+				f.controls = append(f.controls, name)
+			}
+		}
+	}
+	for _, name := range append([]string{"<|tool>", "<tool|>"}, markers...) {
+		if !have(name) {
+			f.controls = append(f.controls, name)
+		}
+	}
+	return f
 }
 
 func (f fake) id(control string) int32 {
@@ -75,4 +95,11 @@ func (f fake) show(ids []int32) string {
 		b.WriteString("⟨" + strings.Trim(f.Piece(id), "<>") + "⟩")
 	}
 	return b.String()
+}
+
+func (f fake) ID(piece string) (int32, bool) {
+	if id := f.id(piece); id >= 0 {
+		return id, true
+	}
+	return 0, false
 }

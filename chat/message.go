@@ -24,12 +24,29 @@ var roles = map[string]string{
 	Assistant: Assistant, Model: Assistant,
 }
 
+// The types of a [Part].
+const (
+	Text  = "text"
+	Image = "image"
+	Audio = "audio"
+	Video = "video"
+)
+
 // Message is one turn of a conversation. Its content is Content, or Parts
 // where pictures or sounds stand among the text; never both.
 type Message struct {
 	Role    string
 	Content string
 	Parts   []Part
+
+	// Thinking is what an assistant thought before it answered. Templates
+	// show a model the thoughts of its present turn and leave out older ones.
+	Thinking string
+	// ToolCalls are what an assistant asks for.
+	ToolCalls []ToolCall
+	// ToolCallID says which call a tool's message answers; ToolName the tool's
+	// name where the call isn't among the messages.
+	ToolCallID, ToolName string
 }
 
 // Part is a piece of a message's content: text, or a place where a picture,
@@ -37,6 +54,15 @@ type Message struct {
 type Part struct {
 	Type string `json:"type"`
 	Text string `json:"text,omitempty"`
+
+	// Tokens says how many soft tokens a media part takes: one number for a
+	// picture or sound; for pan and scan the whole picture's and then each
+	// crop's; for a video each frame's. [Template.Prompt] needs it.
+	Tokens []int `json:"-"`
+	// Times are when a video's frames are shown, in seconds from its start.
+	Times []float64 `json:"-"`
+
+	message, part int // where the caller's conversation has it
 }
 
 // Text is what the message says, without its pictures and sounds.
@@ -51,9 +77,21 @@ func (m Message) Text() string {
 	return b.String()
 }
 
+// parts is the content in one form.
+func (m Message) parts() []Part {
+	if m.Parts != nil {
+		return m.Parts
+	}
+	return []Part{{Type: Text, Text: m.Content}}
+}
+
 type messageJSON struct {
-	Role    string          `json:"role"`
-	Content json.RawMessage `json:"content"`
+	Role       string          `json:"role"`
+	Content    json.RawMessage `json:"content"`
+	Reasoning  string          `json:"reasoning_content,omitempty"`
+	ToolCalls  []ToolCall      `json:"tool_calls,omitempty"`
+	ToolCallID string          `json:"tool_call_id,omitempty"`
+	ToolName   string          `json:"name,omitempty"`
 }
 
 // MarshalJSON writes the message as OpenAI's API does: content is a string,
@@ -67,7 +105,7 @@ func (m Message) MarshalJSON() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(messageJSON{m.Role, raw})
+	return json.Marshal(messageJSON{m.Role, raw, m.Thinking, m.ToolCalls, m.ToolCallID, m.ToolName})
 }
 
 // UnmarshalJSON reads content as a string, a list of parts, or null (an empty
@@ -77,7 +115,7 @@ func (m *Message) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &j); err != nil {
 		return err
 	}
-	*m = Message{Role: j.Role}
+	*m = Message{Role: j.Role, Thinking: j.Reasoning, ToolCalls: j.ToolCalls, ToolCallID: j.ToolCallID, ToolName: j.ToolName}
 	switch {
 	case len(j.Content) == 0 || string(j.Content) == "null":
 		return nil
@@ -98,30 +136,17 @@ func (m Message) check() error {
 		return fmt.Errorf("a %s message has both text and parts: put the text among the parts", m.Role)
 	}
 	for _, p := range m.Parts {
-		switch p.Type {
-		case "text", "image", "audio", "video":
-		default:
-			return fmt.Errorf("unknown part %q in a %s message: use text, image, audio or video", p.Type, m.Role)
+		if err := p.check(m.Role); err != nil {
+			return err
+		}
+	}
+	if roles[m.Role] != Assistant && (len(m.ToolCalls) > 0 || m.Thinking != "") {
+		return fmt.Errorf("a %s message has tool calls or thoughts: only an assistant's has", m.Role)
+	}
+	for _, c := range m.ToolCalls {
+		if err := c.check(); err != nil {
+			return err
 		}
 	}
 	return nil
-}
-
-// value is the message as a template sees it.
-func (m Message) value(mark func(string) string) map[string]any {
-	v := map[string]any{"role": roles[m.Role]}
-	if m.Parts == nil {
-		v["content"] = mark(m.Content)
-		return v
-	}
-	parts := make([]any, len(m.Parts))
-	for i, p := range m.Parts {
-		part := map[string]any{"type": p.Type}
-		if p.Type == "text" {
-			part["text"] = mark(p.Text)
-		}
-		parts[i] = part
-	}
-	v["content"] = parts
-	return v
 }

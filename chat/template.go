@@ -1,10 +1,9 @@
 package chat
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io/fs"
+	"slices"
+	"strings"
 
 	"github.com/ardanlabs/jinja"
 
@@ -15,181 +14,198 @@ import (
 // model, which completes text and doesn't answer.
 var ErrNoTemplate = errors.New("the model has no chat template: it completes text rather than chats")
 
-// A template longer than this is refused; Gemma 4's has 17 kB.
-const maxSource = 1 << 20
-
-// A template that counts further than this is refused: none needs to, and
-// the list would take 32 bytes a number.
-const maxRange = 1 << 16
-
 // Template turns a conversation into a prompt the way the model was trained
 // on it. It is safe for concurrent use.
 type Template struct {
-	source   string
-	compiled *jinja.Template
+	source string
+	family *family
+	own    *jinja.Template // nil where the family's built-in form is used
 	// fold: the template refuses the system role (Gemma 1 and 2), so system
 	// text is put before the first user message, as Gemma 3's own does.
 	fold bool
+	// strips: the template takes thoughts out of an assistant's text.
+	strips bool
+	// soft are the ids of the soft tokens, by a part's type, that the
+	// checkpoint's configuration gives.
+	soft map[string]int32
 }
 
-// Open reads the chat template of a checkpoint: of a GGUF file the key
+// Open gives the chat template of a checkpoint: of a GGUF file the key
 // tokenizer.chat_template, of a Hugging Face folder chat_template.jinja, else
 // the entry "chat_template" of tokenizer_config.json or chat_template.json.
-// The error is ErrNoTemplate where there is none.
+//
+// Where it writes a fixed set of conversations as the built-in template of the
+// model's family does, the built-in one is used. That is so too where the
+// checkpoint brings none but says that it was tuned to chat ("it" or
+// "instruct" in its name), and for ShieldGemma 2 and PaliGemma, whose prompts
+// have a form of their own. Otherwise the error is ErrNoTemplate.
 func Open(c *checkpoint.Checkpoint) (*Template, error) {
+	about := inspect(c)
 	source, err := find(c)
+	switch {
+	case errors.Is(err, ErrNoTemplate):
+		f := about.builtIn()
+		if f == nil {
+			return nil, err
+		}
+		return &Template{family: f, soft: about.soft}, nil
+	case err != nil:
+		return nil, err
+	}
+	t, err := Parse(source)
 	if err != nil {
 		return nil, err
 	}
-	return Parse(source)
+	t.choose(candidates(about.modelType))
+	t.soft = about.soft
+	return t, nil
 }
 
-func find(c *checkpoint.Checkpoint) (string, error) {
-	if meta := c.Metadata(); meta != nil {
-		if s, ok := meta.String("tokenizer.chat_template"); ok && s != "" {
-			return s, nil
-		}
-		return "", ErrNoTemplate
+// Plain is how a checkpoint completes text: nothing is written around it, and
+// media stand where they stand in it.
+func Plain(c *checkpoint.Checkpoint) *Template {
+	about := inspect(c)
+	f := &family{name: "a model that completes text", write: (*family).plain}
+	for _, known := range candidates(about.modelType) {
+		f.media = known.media
 	}
-	return findSibling(c.Sibling)
+	if about.modelType == "t5gemma2" { // its encoder sees as Gemma 3 does
+		f.media = gemma3Media
+	}
+	return &Template{family: f, soft: about.soft}
 }
 
-func findSibling(sibling func(string) ([]byte, error)) (string, error) {
-	data, err := sibling("chat_template.jinja")
-	if err == nil && len(data) > 0 {
-		return string(data), nil
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", err
-	}
-	for _, name := range []string{"tokenizer_config.json", "chat_template.json"} {
-		data, err := sibling(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return "", err
-		}
-		source, err := fromConfig(data)
-		if err != nil {
-			return "", fmt.Errorf("%s: %w", name, err)
-		}
-		if source != "" {
-			return source, nil
+// BuiltIn is the built-in template of a family, by its name; nil for one that
+// has none. [Families] lists the names.
+func BuiltIn(name string) *Template {
+	for _, f := range families {
+		if f.name == name {
+			return &Template{family: f}
 		}
 	}
-	return "", ErrNoTemplate
+	return nil
 }
 
-// fromConfig finds the template of a tokenizer_config.json: text, or a list of
-// named ones of which "default" is the one to chat with.
-func fromConfig(data []byte) (string, error) {
-	var config struct {
-		Template json.RawMessage `json:"chat_template"`
+// Families are the names of the built-in templates. "gemma4" is that of E2B
+// and E4B, "gemma4-large" of the bigger ones, whose answer is opened with an
+// empty thought if they aren't to think.
+func Families() []string {
+	var names []string
+	for _, f := range families {
+		names = append(names, f.name)
 	}
-	if err := json.Unmarshal(data, &config); err != nil {
-		return "", err
-	}
-	if len(config.Template) == 0 || string(config.Template) == "null" {
-		return "", nil
-	}
-	var source string
-	if json.Unmarshal(config.Template, &source) == nil {
-		return source, nil
-	}
-	var named []struct{ Name, Template string }
-	if err := json.Unmarshal(config.Template, &named); err != nil {
-		return "", errors.New("chat_template is neither text nor a list of named templates")
-	}
-	for _, t := range named {
-		if t.Name == "default" {
-			return t.Template, nil
-		}
-	}
-	return "", errors.New(`chat_template has no template named "default"`)
+	return names
 }
 
 // Parse compiles a template from its Jinja source.
 func Parse(source string) (*Template, error) {
-	if len(source) > maxSource {
-		return nil, fmt.Errorf("chat template of %d bytes is longer than %d", len(source), maxSource)
-	}
-	compiled, err := compile(source)
+	own, err := compile(source)
 	if err != nil {
-		return nil, fmt.Errorf("chat template: %w", err)
+		return nil, err
 	}
-	t := &Template{source: source, compiled: compiled}
-	probe := []Message{{Role: System, Content: "s"}, {Role: User, Content: "u"}}
+	t := &Template{source: source, own: own, family: guess(source)}
+	probe := Conversation{Messages: []Message{{Role: System, Content: "s"}, {Role: User, Content: "u"}}}
 	if _, err := t.execute(probe, true, "", keep); err != nil {
-		_, err = t.execute(probe[1:], true, "", keep)
+		probe.Messages = probe.Messages[1:]
+		_, err = t.execute(probe, true, "", keep)
 		t.fold = err == nil
 	}
+	probe.Messages = []Message{{Role: User, Content: "u"}, {Role: Assistant, Content: "<|channel>thought\nx<channel|>y"}}
+	out, err := t.execute(probe, false, "", keep)
+	t.strips = err == nil && !strings.Contains(out, "thought\nx")
 	return t, nil
 }
 
-// Source is the template as the checkpoint has it.
+// guess is the family whose tokens a template writes.
+func guess(source string) *family {
+	for _, mark := range [][2]string{{"<|turn>", "gemma4"}, {"<image_soft_token>", "gemma3n"}, {"<start_of_image>", "gemma3"}} {
+		if strings.Contains(source, mark[0]) {
+			return BuiltIn(mark[1]).family
+		}
+	}
+	return BuiltIn("gemma").family
+}
+
+// choose settles between the checkpoint's own template and the built-in ones
+// of its family.
+func (t *Template) choose(fs []*family) {
+	for _, f := range fs {
+		if t.agrees(f) {
+			t.own, t.family = nil, f
+			return
+		}
+	}
+	if len(fs) > 0 {
+		t.family = fs[0]
+	}
+}
+
+// Source is the template as the checkpoint has it; empty where it has none.
 func (t *Template) Source() string { return t.source }
 
-func keep(s string) string { return s }
+// Family is the name of the model's family, and whether its built-in form is
+// used rather than the checkpoint's own template.
+func (t *Template) Family() (name string, builtIn bool) { return t.family.name, t.own == nil }
 
-func compile(source string) (t *jinja.Template, err error) {
-	defer caught(&err)
-	return jinja.Compile(source)
+// Takes reports whether media of a type have a place in the prompt.
+func (t *Template) Takes(mediaType string) bool {
+	_, ok := t.family.media[mediaType]
+	return ok
 }
 
-// caught turns a panic of the template engine into an error: a template is
-// part of a model file, which may be anybody's.
-func caught(err *error) {
-	if p := recover(); p != nil {
-		*err = fmt.Errorf("cannot be evaluated: %v", p)
+// Thinks reports whether a conversation may ask for thinking.
+func (t *Template) Thinks() bool {
+	if t.own == nil {
+		return t.family.tools
 	}
+	return strings.Contains(t.source, "enable_thinking")
 }
 
-// execute renders the messages; every text of theirs goes through mark first.
-func (t *Template) execute(messages []Message, prompt bool, bos string, mark func(string) string) (out string, err error) {
-	list := make([]any, len(messages))
-	for i, m := range messages {
-		list[i] = m.value(mark)
+// Tools reports whether a conversation may have tools.
+func (t *Template) Tools() bool {
+	if t.own == nil {
+		return t.family.tools
 	}
-	defer caught(&err)
-	return t.compiled.RenderValues(map[string]jinja.Value{
-		"messages":              jinja.FromGoValue(list),
-		"add_generation_prompt": jinja.NewBool(prompt),
-		"bos_token":             jinja.NewString(bos),
-		"range":                 jinja.NewCallable("range", boundedRange),
-	})
+	return strings.Contains(t.source, "tools")
 }
 
-// boundedRange is Jinja's range without the power to fill the memory.
-func boundedRange(args []jinja.Value, _ map[string]jinja.Value) (jinja.Value, error) {
-	bounds := [3]int64{0, 0, 1}
-	switch len(args) {
-	case 1:
-		bounds[1] = integer(args[0])
-	case 2, 3:
-		for i, a := range args {
-			bounds[i] = integer(a)
+// prepare checks the conversation and gives the template what it can take.
+func (t *Template) prepare(c Conversation) (Conversation, error) {
+	if err := c.check(); err != nil {
+		return c, err
+	}
+	if t.own == nil {
+		return c, nil
+	}
+	if len(c.Tools) > 0 && !t.Tools() {
+		return c, errors.New("the model's chat template has no tools: leave them out")
+	}
+	if c.Thinking && !t.Thinks() {
+		return c, errors.New("the model's chat template cannot turn thinking on: leave it off")
+	}
+	if t.strips {
+		c.Messages = stripped(c.Messages)
+	}
+	if t.fold {
+		return c.fold()
+	}
+	return c, nil
+}
+
+// stripped takes thoughts out of what assistants said: guarded as it is, the
+// template would not find them.
+func stripped(messages []Message) []Message {
+	messages = slices.Clone(messages)
+	for i := range messages {
+		m := &messages[i]
+		if roles[m.Role] != Assistant {
+			continue
 		}
-	default:
-		return jinja.Undefined(), fmt.Errorf("range takes 1 to 3 numbers, not %d", len(args))
-	}
-	from, to, step := bounds[0], bounds[1], bounds[2]
-	if step == 0 {
-		return jinja.Undefined(), errors.New("range with a step of 0")
-	}
-	var list []jinja.Value
-	for i := from; (step > 0 && i < to) || (step < 0 && i > to); i += step {
-		if len(list) == maxRange {
-			return jinja.Undefined(), fmt.Errorf("range of more than %d numbers", maxRange)
+		m.Content = withoutThoughts(m.Content)
+		m.Parts = slices.Clone(m.Parts)
+		for j := range m.Parts {
+			m.Parts[j].Text = withoutThoughts(m.Parts[j].Text)
 		}
-		list = append(list, jinja.NewInt(i))
 	}
-	return jinja.NewList(list), nil
-}
-
-func integer(v jinja.Value) int64 {
-	if v.IsInt() {
-		return v.AsInt()
-	}
-	return 0
+	return messages
 }
