@@ -1,0 +1,322 @@
+package cpu_test
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"lapidary/checkpoint"
+	"lapidary/checkpoint/checkpointtest"
+	"lapidary/engine"
+	"lapidary/engine/cpu"
+	"lapidary/engine/cpu/kernel"
+	"lapidary/engine/ref"
+)
+
+// bench is an engine with numbers that are the same for every engine.
+type bench struct {
+	*testing.T
+	engine.Engine
+	rng *rand.Rand
+	out []float32
+}
+
+func (b *bench) normals(n int) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(b.rng.NormFloat64())
+	}
+	return x
+}
+
+func (b *bench) random(p engine.Pass, rows, width int) engine.Tensor {
+	return p.Write(b.normals(rows*width), width)
+}
+
+func (b *bench) weight(t checkpoint.Type, rows, cols int) engine.Weight {
+	return b.load(checkpointtest.RandomTensor(b.rng, t, rows, cols))
+}
+
+func (b *bench) vector(shape ...int) engine.Weight {
+	n := 1
+	for _, s := range shape {
+		n *= s
+	}
+	return b.load(checkpointtest.FloatTensor("vector", b.normals(n), shape...))
+}
+
+func (b *bench) load(t checkpoint.Tensor) engine.Weight {
+	b.Helper()
+	w, err := b.Load(t)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return w
+}
+
+func (b *bench) read(p engine.Pass, xs ...engine.Tensor) {
+	for _, x := range xs {
+		rows, width := x.Dims()
+		y := make([]float32, rows*width)
+		p.Read(x, y)
+		b.out = append(b.out, y...)
+	}
+}
+
+// pass runs operations over rows of spans.
+func (b *bench) pass(spans []engine.Span, run func(p engine.Pass)) {
+	b.Helper()
+	p := b.Begin(b.Context(), spans)
+	run(p)
+	if err := p.End(); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// likeRef runs an experiment on the plain engine and on every set of kernels;
+// what it reads may be off by a part of the greatest.
+func likeRef(t *testing.T, part float64, run func(b *bench)) {
+	t.Helper()
+	results := func(t *testing.T, e engine.Engine) []float32 {
+		b := &bench{T: t, Engine: e, rng: rand.New(rand.NewPCG(3, 4))}
+		run(b)
+		return b.out
+	}
+	want := results(t, ref.New())
+	var top float64
+	for _, v := range want {
+		top = max(top, math.Abs(float64(v)))
+	}
+	for _, set := range kernel.All() {
+		for _, threads := range []int{1, 3} {
+			t.Run(fmt.Sprintf("%s/%d", set.Name, threads), func(t *testing.T) {
+				got := results(t, open(t, cpu.Options{Kernels: set.Name, Threads: threads}))
+				if len(got) != len(want) || len(got) == 0 {
+					t.Fatalf("%d numbers, want %d", len(got), len(want))
+				}
+				for i, v := range want {
+					if diff := math.Abs(float64(got[i] - v)); !(diff <= part*top) {
+						t.Fatalf("number %d of %d is %v, want %v", i, len(want), got[i], v)
+					}
+				}
+			})
+		}
+	}
+}
+
+var floats = []checkpoint.Type{checkpoint.F32, checkpoint.F16, checkpoint.BF16}
+
+// TestOddWidths: rows of float weights may have any length.
+func TestOddWidths(t *testing.T) {
+	for _, typ := range floats {
+		for _, cols := range []int{1, 3, 6, 12, 20, 71, 1155} {
+			t.Run(fmt.Sprintf("%s/%d", typ, cols), func(t *testing.T) {
+				likeRef(t, 2e-6, func(b *bench) {
+					w, table := b.weight(typ, 37, cols), b.weight(typ, 9, cols)
+					norm, bias := b.vector(cols), b.vector(cols)
+					for _, rows := range []int{1, 3, 8, 21} {
+						b.pass([]engine.Span{{Rows: rows}}, func(p engine.Pass) {
+							x := b.random(p, rows, cols)
+							y := p.Linear(x, w)[0]
+							b.read(p, y, p.Norm(x, engine.Norm{Weight: norm, Bias: bias, Eps: 1e-6, Centred: cols > 1}))
+							b.read(p, p.Embed(table, make([]int32, rows), 3))
+							b.read(p, p.Expect(b.random(p, rows, 9), table, 2))
+							b.read(p, p.Affine(p.Clamp(p.Scale(x, 2), -1, 1.5), norm, bias))
+						})
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestScalars: a number alone is a weight, whatever its shape.
+func TestScalars(t *testing.T) {
+	likeRef(t, 1e-6, func(b *bench) {
+		for _, shape := range [][]int{{}, {1}, {1, 1}} {
+			w := b.vector(shape...)
+			b.pass([]engine.Span{{Rows: 3}}, func(p engine.Pass) {
+				b.read(p, p.Affine(b.random(p, 3, 1), w, w))
+				b.read(p, p.Linear(b.random(p, 3, 1), w)...)
+			})
+		}
+	})
+}
+
+// TestEncoders: rows see what comes after them, all of it or so far.
+func TestEncoders(t *testing.T) {
+	for _, a := range []engine.Attend{
+		{Heads: 4, KVHeads: 2, C: 16, Ahead: engine.All},
+		{Heads: 3, KVHeads: 3, C: 18, Ahead: engine.All},
+		{Heads: 4, KVHeads: 1, C: 72, Ahead: 40, Window: 33},
+		{Heads: 2, KVHeads: 1, C: 32, Ahead: 5, Window: 200, SoftCap: 20},
+		{Heads: 2, KVHeads: 2, C: 8, Groups: true, Window: 150},
+		{Heads: 2, KVHeads: 2, C: 8, Groups: true},
+	} {
+		for _, rows := range []int{1, 7, 200, 400} {
+			t.Run(fmt.Sprintf("%+v/%d", a, rows), func(t *testing.T) {
+				a.Scale = 0.3
+				likeRef(t, 5e-6, func(b *bench) {
+					groups := make([]int32, rows)
+					for i := range groups {
+						groups[i] = []int32{0, 1, 1, 2, 0, 3, 3}[i*7/rows]
+					}
+					c := b.NewCache([]engine.CacheLayer{{KVHeads: a.KVHeads, HeadSize: a.C, Keep: engine.Exact, Window: a.Window}})
+					for range 2 {
+						spans := []engine.Span{{Rows: rows, Groups: groups}, {Cache: c, Rows: rows, Groups: groups}}
+						b.pass(spans, func(p engine.Pass) {
+							kv := []engine.Tensor{b.random(p, 2*rows, a.KVHeads*a.C), b.random(p, 2*rows, a.KVHeads*a.C)}
+							b.read(p, p.Attend(b.random(p, 2*rows, a.Heads*a.C), kv[0], kv[1], a))
+							some := a // reads what was stored
+							some.Rows = []int{0, rows / 2, rows/2 + 1, 2*rows - 1}
+							if rows > 2 {
+								b.read(p, p.Attend(b.random(p, 4, a.Heads*a.C), nil, nil, some))
+							}
+						})
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestRelative: keys are shifted by how far back they are.
+func TestRelative(t *testing.T) {
+	likeRef(t, 5e-6, func(b *bench) {
+		for _, c := range []int{12, 32} {
+			b.pass([]engine.Span{{Rows: 180}, {Rows: 30}}, func(p engine.Pass) {
+				a := engine.Attend{Heads: 4, KVHeads: 4, C: c, Window: 12, Ahead: 3, Scale: 0.2, SoftCap: 50, Relative: b.random(p, 16, 4*c), Far: 12}
+				q, k, v := b.random(p, 210, 4*c), b.random(p, 210, 4*c), b.random(p, 210, 4*c)
+				b.read(p, p.Attend(q, k, v, a))
+			})
+		}
+	})
+}
+
+// TestSources: what an encoder has made is seen alone and beside a sequence's
+// own, once its pass has ended, until another takes its place.
+func TestSources(t *testing.T) {
+	for _, keep := range []engine.Precision{engine.Exact, engine.Half, engine.Int8} {
+		part := map[engine.Precision]float64{engine.Exact: 5e-6, engine.Half: 1e-3, engine.Int8: 1e-2}[keep]
+		t.Run(fmt.Sprint(keep), func(t *testing.T) {
+			likeRef(t, part, func(b *bench) {
+				const width = 2 * 32
+				c := b.NewCache([]engine.CacheLayer{{KVHeads: 2, HeadSize: 32, Keep: keep}, {KVHeads: 2, HeadSize: 32, Source: true, Keep: keep}})
+				look := func(rows int) {
+					b.pass([]engine.Span{{Cache: c, Rows: rows}}, func(p engine.Pass) {
+						q, k, v := b.random(p, rows, 2*width), b.random(p, rows, width), b.random(p, rows, width)
+						b.read(p, p.Attend(q, k, v, engine.Attend{Heads: 4, KVHeads: 2, C: 32, Scale: 0.2, Beside: 2}))
+						b.read(p, p.Attend(q, nil, nil, engine.Attend{Layer: 1, Heads: 4, KVHeads: 2, C: 32, Scale: 0.2, Source: true}))
+					})
+				}
+				look(3) // there is none yet
+				for _, rows := range []int{5, 300, 140} {
+					store := func(p engine.Pass) {
+						p.Attend(nil, b.random(p, rows, width), b.random(p, rows, width), engine.Attend{Layer: 1, Heads: 4, KVHeads: 2, C: 32})
+					}
+					p := b.Begin(b.Context(), []engine.Span{{Cache: c, Rows: rows, Source: true}})
+					store(p)
+					p.Discard()
+					look(1)
+					b.pass([]engine.Span{{Cache: c, Rows: rows, Source: true}}, store)
+					for _, n := range []int{1, 6, 150} {
+						look(n)
+					}
+				}
+				if err := c.Truncate(2); err != nil {
+					b.Fatal(err)
+				}
+				look(130)
+			})
+		})
+	}
+}
+
+// TestBehind: rows before the end read and leave nothing, also in a window.
+func TestBehind(t *testing.T) {
+	likeRef(t, 5e-6, func(b *bench) {
+		a := engine.Attend{Heads: 2, KVHeads: 1, C: 16, Scale: 0.3, Window: 100}
+		c := b.NewCache([]engine.CacheLayer{{KVHeads: 1, HeadSize: 16, Keep: engine.Exact, Window: 100}, {State: 16}})
+		w := b.vector(16)
+		for range 40 {
+			b.pass([]engine.Span{{Cache: c, Rows: 17}}, func(p engine.Pass) {
+				b.read(p, p.Attend(b.random(p, 17, 32), b.random(p, 17, 16), b.random(p, 17, 16), a))
+				b.read(p, p.Recur(b.random(p, 17, 16), b.random(p, 17, 16), b.random(p, 17, 16), engine.Recurrence{Layer: 1, Decay: w}))
+			})
+			for _, behind := range []int{1, 2, 16} {
+				b.pass([]engine.Span{{Cache: c, Rows: 1, Behind: behind}}, func(p engine.Pass) {
+					q := p.Heads(b.random(p, 1, 32), engine.Heads{Size: 16, Ropes: []engine.Rope{{Base: 100, Scale: 1}}})
+					b.read(p, p.Attend(q, nil, nil, a))
+				})
+			}
+		}
+	})
+}
+
+// TestScans: recurrences and convolutions go on where the last pass ended, and
+// a pass that is given up leaves them.
+func TestScans(t *testing.T) {
+	for _, width := range []int{5, 320} {
+		likeRef(t, 2e-6, func(b *bench) {
+			decay, kernels, bias := b.vector(width), b.vector(width, 4), b.vector(width)
+			c := b.NewCache([]engine.CacheLayer{{State: width}, {State: 3 * width}})
+			run := func(p engine.Pass, rows int) {
+				x := b.random(p, rows, width)
+				y := p.Conv1D(x, engine.Conv1D{Layer: 1, Weight: kernels, Bias: bias})
+				b.read(p, y, p.Recur(y, b.random(p, rows, width), b.random(p, rows, width), engine.Recurrence{Decay: decay}))
+			}
+			for _, rows := range []int{1, 2, 30, 1} {
+				b.pass([]engine.Span{{Rows: 3}, {Cache: c, Rows: rows}}, func(p engine.Pass) { run(p, 3+rows) })
+				p := b.Begin(b.Context(), []engine.Span{{Cache: c, Rows: 4}})
+				run(p, 4)
+				p.Discard()
+			}
+			if c.Truncate(33) == nil || c.Truncate(c.Len()) != nil || c.Truncate(0) != nil {
+				b.Error("a recurrence keeps no past, but can be emptied")
+			}
+			b.pass([]engine.Span{{Cache: c, Rows: 9}}, func(p engine.Pass) { run(p, 9) })
+		})
+	}
+}
+
+// TestTowers: operations of pictures and sound.
+func TestTowers(t *testing.T) {
+	likeRef(t, 3e-6, func(b *bench) {
+		w := b.weight(checkpoint.F32, 24, 3*3*2)
+		conv := engine.Conv2D{Weight: w, In: 2, Out: 24, Size: [2]int{3, 3}, Stride: [2]int{2, 1}, Before: [2]int{1, 2}, After: [2]int{0, 1}, Lengths: []int{9, 1, 40}}
+		blocks, norm := b.weight(checkpoint.BF16, 3*20, 37), b.vector(10)
+		grid := make([][2]int32, 50)
+		for i := range grid {
+			grid[i] = [2]int32{int32(i % 7), int32(i / 7)}
+		}
+		b.pass([]engine.Span{{Rows: 50, Grid: grid}}, func(p engine.Pass) {
+			x := b.random(p, 50, 60)
+			b.read(p, p.Conv2D(x, conv), p.BlockLinear(x, blocks, 3), p.Sparse(p.Columns(x, 1, 59), 0.5), p.Match(p.Scale(p.Columns(x, 0, 60), 3), x))
+			b.read(p, p.CumulativeNorm(x, engine.CumulativeNorm{Weight: norm, Eps: 1e-3, Lengths: []int{9, 1, 40}}))
+			b.read(p, p.Mix([]engine.Tensor{x, p.Columns(x, 0, 60)}, b.random(p, 50, 6))...)
+			x = p.Put(x, []int{0, 7}, b.random(p, 2, 60))
+			b.read(p, x, p.Mean(x, [][]int{{1, 2}, {0}, {3, 4, 49}}))
+			ropes := []engine.Rope{{Base: 100, Scale: 1, Size: 10, Axis: engine.Column}, {Base: 100, Scale: 1, From: 10, Size: 10, Axis: engine.Line, Turn: 3}}
+			b.read(p, p.Heads(x, engine.Heads{Size: 20, Ropes: ropes}))
+			for act := engine.GELUTanh; act <= engine.Sigmoid; act++ {
+				y := p.Gate(b.random(p, 50, 60), nil, act)
+				b.read(p, y, p.Gate(b.random(p, 50, 60), y, act))
+			}
+		})
+	})
+}
+
+// TestExperts: rows go to their experts, few or many, in quantised weights too.
+func TestExperts(t *testing.T) {
+	for _, typ := range []checkpoint.Type{checkpoint.F32, checkpoint.BF16, checkpoint.Q8_0, checkpoint.Q4_0} {
+		likeRef(t, 1e-3, func(b *bench) {
+			e := engine.Experts{GateUp: b.weight(typ, 12*2*64, 96), Down: b.weight(typ, 12*96, 64), Scale: b.vector(12), Count: 12, Top: 3}
+			for _, rows := range []int{1, 2, 5, 60} {
+				b.pass([]engine.Span{{Rows: rows}}, func(p engine.Pass) {
+					b.read(p, p.Experts(b.random(p, rows, 96), b.random(p, rows, 12), e))
+				})
+			}
+		})
+	}
+}
