@@ -270,3 +270,5 @@ func (m *mixer) trim(lead, length int) {
 		m.out = m.out[:length]
 	}
 }
+
+func missingSamples(n int) error { return fmt.Errorf("%d samples are missing", n) }

@@ -87,8 +87,11 @@ func parseWAVFormat(b []byte) (wavFormat, error) {
 		}
 		f.tag = binary.LittleEndian.Uint16(b[24:])
 	}
-	// The bytes between moments count: 12 bits may be kept in two bytes and
-	// 20 in four, in the upper end of them.
+	if _, err := f.reader(); err != nil {
+		return f, err
+	}
+	// The bytes between moments count: 20 bits may be kept in the upper end of
+	// four bytes.
 	if align := int(binary.LittleEndian.Uint16(b[12:])); f.channels > 0 && align != f.channels*f.size {
 		if align%f.channels != 0 || f.tag != wavPCM || align/f.channels < f.size {
 			return f, fmt.Errorf("its header contradicts itself: %d channels of %d bytes in blocks of %d", f.channels, f.size, align)
