@@ -142,27 +142,31 @@ func (p *pass) pieces(s *span, a engine.Attend, relative []float32) []attendPiec
 	views := s.views(a, relative)
 	group := a.Heads / a.KVHeads
 	queries := max(1, tileRows/group)
+	// One head after the other: its keys and values stay in a cache meanwhile.
 	var work []attendPiece
-	for from := 0; from < s.rows; from += queries {
-		to := min(from+queries, s.rows)
-		var shown []attendPiece
-		for i := range views {
-			shown = append(shown, views[i].shown(from, to)...)
-		}
-		if len(shown) == 0 { // zeros are to be written
-			shown = []attendPiece{{span: s, view: &views[0], from: from, to: to}}
-		}
-		for head := range a.KVHeads {
-			for i, w := range shown {
-				w.head, w.last = head, i == len(shown)-1
-				if len(shown) > 1 {
-					w.part = p.alloc((to - from) * group * (2 + a.C))
-				}
-				work = append(work, w)
-			}
+	for head := range a.KVHeads {
+		for from := 0; from < s.rows; from += queries {
+			work = append(work, p.piecesOf(views, head, from, min(from+queries, s.rows), a)...)
 		}
 	}
 	return work
+}
+
+// piecesOf are those of one head and the rows [from, to) of the span.
+func (p *pass) piecesOf(views []view, head, from, to int, a engine.Attend) (pieces []attendPiece) {
+	for i := range views {
+		pieces = append(pieces, views[i].shown(from, to)...)
+	}
+	if len(pieces) == 0 { // zeros are to be written
+		pieces = []attendPiece{{span: views[0].span, view: &views[0], from: from, to: to}}
+	}
+	for i := range pieces {
+		pieces[i].head, pieces[i].last = head, i == len(pieces)-1
+		if len(pieces) > 1 {
+			pieces[i].part = p.alloc((to - from) * a.Heads / a.KVHeads * (2 + a.C))
+		}
+	}
+	return pieces
 }
 
 // shown are the pieces in which rows [from, to) of the span see the view.
