@@ -9,20 +9,21 @@ import (
 	"github.com/hajimehoshi/go-mp3"
 )
 
-// id3Length is the length of an ID3v2 tag at the start, 0 without one
-// (id3.org, ID3v2.4.0 §3.1: the size has seven bits a byte).
+// id3Length is the length of the ID3v2 tags at the start (id3.org, ID3v2.4.0
+// §3.1: the size has seven bits a byte).
 func id3Length(data []byte) int {
-	if len(data) < 10 || string(data[:3]) != "ID3" {
-		return 0
+	all := 0
+	for rest := data; len(rest) >= 10 && string(rest[:3]) == "ID3"; rest = data[all:] {
+		size := 10
+		for i, b := range rest[6:10] {
+			size += int(b&0x7F) << (7 * (3 - i))
+		}
+		if rest[5]&0x10 != 0 {
+			size += 10 // a footer
+		}
+		all = min(all+size, len(data))
 	}
-	size := 10
-	for i, b := range data[6:10] {
-		size += int(b&0x7F) << (7 * (3 - i))
-	}
-	if data[5]&0x10 != 0 {
-		size += 10 // a footer
-	}
-	return min(size, len(data))
+	return all
 }
 
 // mp3Frame is what the first header says (ISO/IEC 11172-3 §2.4.1.3 and
@@ -101,15 +102,12 @@ func parseMP3Header(b []byte) (f mp3Frame, length int) {
 // filter bank and one more (LAME technical FAQ).
 const mp3Decay = 529
 
-// mp3Trim reads the tag in which encoders say how much they have added: the
+// mp3Trim reads the tag in the first frame, in which encoders say how much they have added: the
 // samples to drop at the start and the length of the sound, −1 if unknown
 // (Xing's header with LAME's extension, the LAME tag, revision 1).
 func mp3Trim(data []byte) (lead, length int) {
-	f, ok := firstMP3Frame(data)
-	if !ok {
-		return 0, -1
-	}
-	tag := data[min(f.at+4+f.side, len(data)):]
+	f, _ := parseMP3Header(data)
+	tag := data[min(4+f.side, len(data)):]
 	if !bytes.HasPrefix(tag, []byte("Xing")) && !bytes.HasPrefix(tag, []byte("Info")) || len(tag) < 8 {
 		return 0, -1
 	}
@@ -139,7 +137,8 @@ func mp3Trim(data []byte) (lead, length int) {
 }
 
 func decodeMP3(data []byte, m *mixer) error {
-	data = data[id3Length(data):]
+	f, _ := firstMP3Frame(data[id3Length(data):])
+	data = data[id3Length(data)+f.at:]
 	lead, length := mp3Trim(data)
 	// The decoder looks through all of a source that can seek, and needs not.
 	d, err := mp3.NewDecoder(struct{ io.Reader }{bytes.NewReader(data)})
