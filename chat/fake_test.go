@@ -103,3 +103,31 @@ func (f fake) ID(piece string) (int32, bool) {
 	}
 	return 0, false
 }
+
+// lax takes one of its control tokens for text.
+type lax struct {
+	fake
+	token string
+}
+
+func (l lax) Control(id int32) bool { return id != l.id(l.token) && l.fake.Control(id) }
+
+func (l lax) Encode(text string) []tokenizer.Token {
+	var out []tokenizer.Token
+	for at, part := range strings.Split(text, l.token) {
+		if at > 0 {
+			out = append(out, tokenizer.Token{ID: l.id(l.token)})
+		}
+		out = append(out, l.fake.Encode(part)...)
+	}
+	at := 0
+	for i := range out {
+		n := 1
+		if out[i].ID == l.id(l.token) {
+			n = len(l.token)
+		}
+		out[i].From, out[i].To = at, at+n
+		at += n
+	}
+	return out
+}

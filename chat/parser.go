@@ -101,16 +101,10 @@ func (p *Parser) take() []Event {
 	return events
 }
 
-// emit adds text to the last event if it is of the same kind.
 func (p *Parser) emit(kind EventKind, s string) {
-	if s == "" {
-		return
+	if s != "" {
+		p.events = append(p.events, Event{Kind: kind, Text: s})
 	}
-	if n := len(p.events); n > 0 && p.events[n-1].Kind == kind && kind != Called {
-		p.events[n-1].Text += s
-		return
-	}
-	p.events = append(p.events, Event{Kind: kind, Text: s})
 }
 
 // text takes ordinary text.
