@@ -69,6 +69,20 @@ func TestNorm(t *testing.T) {
 	})
 }
 
+// Means 2, 0 and 3, mean squares 1, 4 and 3.5 about them.
+func TestNormCentred(t *testing.T) {
+	w, b := load(t, []float32{2, 0.5}, 2), load(t, []float32{10, 20}, 2)
+	pass(t, nil, 2, func(p engine.Pass) {
+		x := p.Write([]float32{1, 3, -2, 2}, 2)
+		expect(t, "no weight", p, p.Norm(x, engine.Norm{Centred: true}), 2, -1, 1, -1, 1)
+		expect(t, "weight and bias", p, p.Norm(x, engine.Norm{Centred: true, Weight: w, Bias: b}), 2, 8, 20.5, 8, 20.5)
+		expect(t, "the offset is the weight's", p, p.Norm(x, engine.Norm{Centred: true, Weight: w, Bias: b, Offset: 1}), 2, 7, 21.5, 7, 21.5)
+		expect(t, "bias alone", p, p.Norm(x, engine.Norm{Centred: true, Bias: b, Eps: 3}), 2, 9.5, 20.5, 9.2440711, 20.755929)
+		expect(t, "not centred", p, p.Norm(p.Write([]float32{3, 4, 1, -1}, 2), engine.Norm{Weight: w, Bias: b}), 2, 11.697056, 20.565685, 12, 19.5)
+		expect(t, "four elements, epsilon ½", p, p.Norm(p.Write([]float32{1, 2, 3, 6}, 4), engine.Norm{Centred: true, Eps: 0.5}), 4, -1, -0.5, 0, 1.5)
+	})
+}
+
 func TestLinear(t *testing.T) {
 	pass(t, nil, 2, func(p engine.Pass) {
 		x := p.Write([]float32{5, 6, -1, 1}, 2)
@@ -101,20 +115,44 @@ func TestRope(t *testing.T) {
 	rope := engine.Rope{Base: 100, Scale: 1}
 	pass(t, nil, 2, func(p engine.Pass) {
 		x := p.Write([]float32{1, 1, 0, 0, 1, 1, 0, 0}, 4)
-		expect(t, "positions 0 and 1", p, p.Heads(x, engine.Heads{Size: 4, Rope: &rope}), 4,
+		expect(t, "positions 0 and 1", p, p.Heads(x, engine.Heads{Size: 4, Ropes: []engine.Rope{rope}}), 4,
 			1, 1, 0, 0, cos1, cosTenth, sin1, sinTenth)
 		x = p.Write([]float32{0, 0, 1, 2, 0, 0, 1, 2}, 4)
-		expect(t, "the second halves", p, p.Heads(x, engine.Heads{Size: 4, Rope: &rope}), 4,
+		expect(t, "the second halves", p, p.Heads(x, engine.Heads{Size: 4, Ropes: []engine.Rope{rope}}), 4,
 			0, 0, 1, 2, -sin1, -2*sinTenth, cos1, 2*cosTenth)
 		rope.Scale = 0.1
-		expect(t, "two heads of 2, a tenth of the angle", p, p.Heads(p.Write([]float32{1, 0, 0, 1, 1, 0, 0, 1}, 4), engine.Heads{Size: 2, Rope: &rope}), 4,
+		expect(t, "two heads of 2, a tenth of the angle", p, p.Heads(p.Write([]float32{1, 0, 0, 1, 1, 0, 0, 1}, 4), engine.Heads{Size: 2, Ropes: []engine.Rope{rope}}), 4,
 			1, 0, 0, 1, cosTenth, sinTenth, -sinTenth, cosTenth)
 	})
 	c := ref.New().NewCache(nil)
 	pass(t, c, 1, func(engine.Pass) {})
 	pass(t, c, 1, func(p engine.Pass) { // the cache says where the row stands
 		rope := engine.Rope{Base: 1e6, Scale: 1}
-		expect(t, "position 1", p, p.Heads(p.Write([]float32{2, 0}, 2), engine.Heads{Size: 2, Rope: &rope}), 2, 2*cos1, 2*sin1)
+		expect(t, "position 1", p, p.Heads(p.Write([]float32{2, 0}, 2), engine.Heads{Size: 2, Ropes: []engine.Rope{rope}}), 2, 2*cos1, 2*sin1)
+	})
+}
+
+// With base 9 and four elements the second angle is a third of the first: 90°
+// and 30° at place 1, 180° and 60° at place 2.
+func TestRopesOfParts(t *testing.T) {
+	column := engine.Rope{Base: 9, Scale: math.Pi / 2, Size: 4, Axis: engine.Column}
+	line := engine.Rope{Base: 9, Scale: math.Pi / 2, From: 4, Size: 4, Axis: engine.Line}
+	p := ref.New().Begin(t.Context(), []engine.Span{{Rows: 1}, {Rows: 2, Grid: [][2]int32{{0, 0}, {1, 2}}}})
+	x := []float32{1, 2, 3, 4, 5, 6, 7, 8}
+	h := engine.Heads{Size: 8, Ropes: []engine.Rope{column, line}, Rows: []int{0, 2}}
+	expect(t, "no grid, and column 1 of line 2", p, p.Heads(p.Write(append(x, x...), 8), h), 8, 1, 2, 3, 4, 5, 6, 7, 8,
+		-3, -0.26794919, 1, 4.4641016, -5, -3.9282032, -7, 9.1961524)
+	p.Discard()
+
+	// Of base 16 over eight elements the second angle is half the first, the
+	// others stay 0.
+	part := engine.Rope{Base: 16, Scale: math.Pi / 2, Turn: 2}
+	middle := engine.Rope{Base: 16, Scale: math.Pi / 2, From: 2, Size: 2}
+	pass(t, nil, 2, func(p engine.Pass) {
+		h := engine.Heads{Size: 8, Ropes: []engine.Rope{part}, Rows: []int{1}}
+		expect(t, "two angles of four", p, p.Heads(p.Write(x, 8), h), 8, -5, -2.8284271, 3, 4, 1, 5.6568542, 7, 8)
+		h = engine.Heads{Size: 4, Ropes: []engine.Rope{middle}, Rows: []int{1}}
+		expect(t, "the second half of two heads", p, p.Heads(p.Write(x, 8), h), 8, 1, 2, -4, 3, 5, 6, -8, 7)
 	})
 }
 
@@ -125,7 +163,7 @@ func TestHeadsNorm(t *testing.T) {
 		x := []float32{3, 4, 1, -1, 3, 4, 1, -1}
 		expect(t, "each head by itself", p, p.Heads(p.Write(x, 4), engine.Heads{Size: 2, Norm: &n}), 4,
 			0.84852814, 2.2627417, 1, -2, 0.84852814, 2.2627417, 1, -2)
-		expect(t, "then a quarter turn at position 1", p, p.Heads(p.Write(x, 4), engine.Heads{Size: 2, Norm: &n, Rope: &rope}), 4,
+		expect(t, "then a quarter turn at position 1", p, p.Heads(p.Write(x, 4), engine.Heads{Size: 2, Norm: &n, Ropes: []engine.Rope{rope}}), 4,
 			0.84852814, 2.2627417, 1, -2, -2.2627417, 0.84852814, 2, 1)
 	})
 }
@@ -176,23 +214,19 @@ func TestAttendGroupsAndSequences(t *testing.T) {
 	}
 }
 
+// A layer that shares another's memory names it and brings no keys and values.
 func TestSharedLayer(t *testing.T) {
-	layer := engine.CacheLayer{KVHeads: 1, HeadSize: 1}
-	shares := layer
-	shares.Shared = 1
-	c := ref.New().NewCache([]engine.CacheLayer{layer, shares})
-	first := engine.Attend{Heads: 1, KVHeads: 1, C: 1, Scale: 1}
-	second := first
-	second.Layer = 1
+	c := ref.New().NewCache([]engine.CacheLayer{{KVHeads: 1, HeadSize: 1}})
+	a := engine.Attend{Heads: 1, KVHeads: 1, C: 1, Scale: 1}
 	pass(t, c, 2, func(p engine.Pass) {
 		q := p.Write([]float32{0, 0}, 1)
-		p.Attend(q, p.Write([]float32{1, 2}, 1), p.Write([]float32{10, 30}, 1), first)
-		expect(t, "the mean of what the first layer keeps", p, p.Attend(q, nil, nil, second), 1, 10, 20)
+		p.Attend(q, p.Write([]float32{1, 2}, 1), p.Write([]float32{10, 30}, 1), a)
+		expect(t, "the mean of what the layer keeps", p, p.Attend(q, nil, nil, a), 1, 10, 20)
 	})
 	pass(t, c, 1, func(p engine.Pass) {
 		q := p.Write([]float32{0}, 1)
-		p.Attend(q, p.Write([]float32{1}, 1), p.Write([]float32{80}, 1), first)
-		expect(t, "and of the next position", p, p.Attend(q, nil, nil, second), 1, 40)
+		p.Attend(q, p.Write([]float32{1}, 1), p.Write([]float32{80}, 1), a)
+		expect(t, "and of the next position", p, p.Attend(q, nil, nil, a), 1, 40)
 	})
 	if got := c.Bytes(); got != 3*2*4 {
 		t.Errorf("3 positions of one key and one value take %d bytes, want 24", got)
@@ -208,10 +242,15 @@ func TestGate(t *testing.T) {
 		{"GELU, tanh form", engine.GELUTanh, []float32{0, 0.841192, -0.158808, 2.9963627}},
 		{"GELU", engine.GELU, []float32{0, 0.8413447, -0.15865526, 2.9959502}},
 		{"SiLU", engine.SiLU, []float32{0, 0.7310586, -0.26894143, 2.857722}},
+		{"ReLU", engine.ReLU, []float32{0, 1, 0, 3}},
+		{"tanh", engine.Tanh, []float32{0, 0.76159416, -0.76159416, 0.99505475}},
+		{"sigmoid", engine.Sigmoid, []float32{0.5, 0.7310586, 0.26894142, 0.95257413}},
 	} {
 		pass(t, nil, 1, func(p engine.Pass) {
 			g, u := p.Write([]float32{0, 1, -1, 3}, 4), p.Write([]float32{5, 2, 2, -1}, 4)
+			alone := p.Gate(p.Write([]float32{0, 1, -1, 3}, 4), nil, c.act)
 			expect(t, c.what, p, p.Gate(g, u, c.act), 4, 5*c.want[0], 2*c.want[1], 2*c.want[2], -c.want[3])
+			expect(t, c.what+" of ones", p, alone, 4, c.want...)
 		})
 	}
 }
