@@ -20,19 +20,19 @@ func (p Part) check(role string) error {
 	total := 0
 	for _, n := range p.Tokens {
 		if n < 1 || n > maxSoft-total {
-			return fmt.Errorf("%s part of %d soft tokens: give 1 to %d in all", p.Type, n, maxSoft)
+			return fmt.Errorf("%s of %d soft tokens: give 1 to %d in all", p.Type, n, maxSoft)
 		}
 		total += n
 	}
 	if p.Type == Audio && len(p.Tokens) > 1 {
-		return fmt.Errorf("audio part in %d pieces: give one number of soft tokens", len(p.Tokens))
+		return fmt.Errorf("audio in %d pieces: give one number of soft tokens", len(p.Tokens))
 	}
 	if p.Type == Video && len(p.Tokens) != len(p.Times) {
-		return fmt.Errorf("video part with %d frames and %d times: give one each", len(p.Tokens), len(p.Times))
+		return fmt.Errorf("video with %d frames and %d times: give as many of both", len(p.Tokens), len(p.Times))
 	}
 	for _, t := range p.Times {
 		if !(t >= 0 && t < math.MaxInt32) {
-			return fmt.Errorf("video part with a frame at %v seconds", t)
+			return fmt.Errorf("video with a frame at %v seconds", t)
 		}
 	}
 	return nil
