@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"lapidary/engine"
+	"lapidary/engine/cpu/kernel"
 )
 
 // inPlace runs f over the rows of x, which it changes.
@@ -61,18 +62,30 @@ func (p *pass) Clamp(x engine.Tensor, least, most float32) engine.Tensor {
 
 // Sparse is max(0, x − mean − deviations·deviation), in place.
 func (p *pass) Sparse(x engine.Tensor, deviations float32) engine.Tensor {
+	ones := p.ones(widthOf(x))
 	return p.inPlace(x, func(_ int, row []float32) {
-		n := float64(len(row))
-		mean := sum(row) / n
-		var squares float64
-		for _, v := range row {
-			squares += (float64(v) - mean) * (float64(v) - mean)
-		}
-		cut := mean + math.Sqrt(squares/n)*float64(deviations)
+		mean, variance := moments(p.loops(len(row)), row, ones)
+		cut := float32(mean + math.Sqrt(variance)*float64(deviations))
 		for i, v := range row {
-			row[i] = float32(max(0, float64(v)-cut))
+			row[i] = positive(v - cut)
 		}
 	})
+}
+
+// moments are the mean and the variance of a row.
+func moments(set *kernel.Set, row, ones []float32) (mean, variance float64) {
+	n := float64(len(row))
+	mean = float64(set.Dot(&row[0], &ones[0], len(row))) / n
+	square := float64(set.Dot(&row[0], &row[0], len(row))) / n
+	if variance = square - mean*mean; variance > square/4 {
+		return mean, variance
+	}
+	// A difference of near numbers: once more, with the mean taken off.
+	mean, variance = sum(row)/n, 0
+	for _, v := range row {
+		variance += (float64(v) - mean) * (float64(v) - mean)
+	}
+	return mean, variance / n
 }
 
 // SoftCap is limit·tanh(x/limit), in place. A vocabulary may have any size:
@@ -99,27 +112,48 @@ func (p *pass) Match(x, like engine.Tensor) engine.Tensor {
 	})
 }
 
-// Mix is sums of xs with factors of each row.
+// Mix is sums of xs with factors of each row: for a row, a product of [m, n]
+// and [n, width].
 func (p *pass) Mix(xs []engine.Tensor, by engine.Tensor) []engine.Tensor {
 	factors, in := p.read(by), make([]*tensor, len(xs))
 	for i, x := range xs {
 		in[i] = p.read(x)
 	}
-	n := len(xs)
-	ys := make([]engine.Tensor, factors.width/n)
+	ys, out := make([]engine.Tensor, factors.width/len(xs)), make([]*tensor, factors.width/len(xs))
 	for j := range ys {
-		y := p.tensor(in[0].rows, in[0].width)
-		ys[j] = y
-		p.eachRows(y, func(from, to int) {
-			term := make([]float32, y.width)
-			for r := from; r < to; r++ {
-				p.scale(y.row(r), in[0].row(r), factors.row(r)[j*n])
-				for i := 1; i < n; i++ {
-					p.scale(term, in[i].row(r), factors.row(r)[j*n+i])
-					p.loops(y.width).Add(&y.row(r)[0], &term[0], y.width)
-				}
-			}
-		})
+		out[j] = p.tensor(in[0].rows, in[0].width)
+		ys[j] = out[j]
 	}
+	const run = 16
+	p.parallel((in[0].rows+run-1)/run, len(in[0].data)*len(xs), func(piece int, s *scratch) {
+		if s == nil {
+			s = new(scratch)
+		}
+		for r := piece * run; r < min((piece+1)*run, in[0].rows); r++ {
+			p.mixRow(out, in, factors.row(r), r, s)
+		}
+	})
 	return ys
+}
+
+// mixRow multiplies row r of the xs, copied beside each other.
+func (p *pass) mixRow(out, in []*tensor, factors []float32, r int, s *scratch) {
+	set, n, width := p.set, len(in), in[0].width
+	wide := (width + set.NR - 1) / set.NR * set.NR
+	x, y := grown(&s.floats, n*wide), grown(&s.more, len(out)*wide)
+	for i, t := range in {
+		copy(x[i*wide:], t.row(r))
+		clear(x[i*wide+width : (i+1)*wide])
+	}
+	clear(y)
+	for at := 0; at < len(out); {
+		m := tallest(set, len(out)-at)
+		for c := 0; c < wide; c += set.NR {
+			set.MulF32(m, &factors[at*n], n, &x[c], wide, &y[at*wide+c], wide, n)
+		}
+		at += m
+	}
+	for j, t := range out {
+		copy(t.row(r), y[j*wide:])
+	}
 }

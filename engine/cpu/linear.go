@@ -208,14 +208,8 @@ func (p *pass) floatPanel(x *tensor, pr *product, from, to int, s *scratch) {
 	set, w, k := p.set, pr.w, pr.w.cols
 	nr := set.NR
 	wide := up8(k)
-	rows, panel := grown(&s.floats, nr*wide), grown(&s.more, nr*wide+set.Rows[0]*nr)
-	for i := range nr {
-		if from+i < to {
-			w.floats(from+i, rows[i*wide:][:k])
-		} else {
-			clear(rows[i*wide:][:k])
-		}
-	}
+	panel := grown(&s.more, nr*wide+set.Rows[0]*nr)
+	rows := w.rowsOf(from, to, nr, wide, s)
 	for r := 0; r < nr; r += 8 {
 		set.Interleave((*byte)(unsafe.Pointer(&panel[r])), 4*nr, (*byte)(unsafe.Pointer(&rows[r*wide])), 4*wide, wide)
 	}
@@ -229,6 +223,23 @@ func (p *pass) floatPanel(x *tensor, pr *product, from, to int, s *scratch) {
 		}
 		at += m
 	}
+}
+
+// rowsOf are rows [from, to) of float weights, wide floats apart, and zeros to
+// make up n rows: where they are stored, or a copy.
+func (w *weight) rowsOf(from, to, n, wide int, s *scratch) []float32 {
+	if to-from == n && wide == w.cols && w.aligned() {
+		return unsafe.Slice((*float32)(unsafe.Pointer(&w.Data[from*w.rowBytes])), n*wide)
+	}
+	rows := grown(&s.floats, n*wide)
+	for i := range n {
+		if row := rows[i*wide:][:w.cols]; from+i < to {
+			w.floats(from+i, row)
+		} else {
+			clear(row)
+		}
+	}
+	return rows
 }
 
 // tallest is the greatest number of rows, at most n, a float product takes.

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"lapidary/engine"
+	"lapidary/engine/cpu/kernel"
 )
 
 // carry runs f over the rows of each span with the state its memory holds,
@@ -27,35 +28,70 @@ func (p *pass) carry(layer, state int, f func(state []float32, s *span)) {
 	}
 }
 
-// columnRun is how many columns one piece of a recurrence takes.
-const columnRun = 128
-
-// Recur goes through the rows of each span, column by column.
+// Recur goes through the rows of each span, a run of columns at a time.
 func (p *pass) Recur(x, in, forget engine.Tensor, r engine.Recurrence) engine.Tensor {
 	values, inputs, forgets := p.read(x), p.read(in), p.read(forget)
 	y := p.tensor(values.rows, values.width)
 	decay := r.Decay.(*weight).norm(0)
 	p.carry(r.Layer, values.width, func(h []float32, s *span) {
-		p.parallel((len(h)+columnRun-1)/columnRun, 16*s.rows*len(h), func(piece int, _ *scratch) {
-			for i := piece * columnRun; i < min((piece+1)*columnRun, len(h)); i++ {
-				slope := -8 * math.Log1p(math.Exp(float64(decay[i])))
-				for t := range s.rows {
-					at := s.row + t
-					exponent := slope * sigmoid(float64(forgets.row(at)[i]))
-					a, gain := math.Exp(exponent), math.Sqrt(-math.Expm1(2*exponent))
-					if s.start+t == 0 {
-						gain = 1
-					}
-					h[i] = float32(a*float64(h[i]) + gain*sigmoid(float64(inputs.row(at)[i]))*float64(values.row(at)[i]))
-					y.row(at)[i] = h[i]
-				}
+		p.parallel((len(h)+chunk-1)/chunk, 16*s.rows*len(h), func(piece int, _ *scratch) {
+			from, to := piece*chunk, min((piece+1)*chunk, len(h))
+			u := newUnit(p.loops(to-from), h[from:to], decay[from:to])
+			for t := range s.rows {
+				at := s.row + t
+				u.step(y.row(at)[from:to], values.row(at)[from:to], inputs.row(at)[from:to], forgets.row(at)[from:to], s.start+t == 0)
 			}
 		})
 	})
 	return y
 }
 
-func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
+// unit is a run of columns of a recurrence.
+type unit struct {
+	set                 *kernel.Set
+	h, slope            []float32 // slope: of log a by σ(forget)
+	gates, logs, decays []float32 // of one row
+}
+
+func newUnit(set *kernel.Set, h, decay []float32) *unit {
+	n := len(h)
+	room := make([]float32, 4*n)
+	u := &unit{set, h, room[:n], room[n : 2*n], room[2*n : 3*n], room[3*n:]}
+	for i, v := range decay {
+		u.slope[i] = float32(-8 * math.Log1p(math.Exp(float64(v))))
+	}
+	return u
+}
+
+// step is h = a·h + √(1 − a²)·σ(in)·x with log a = slope·σ(forget).
+func (u *unit) step(y, x, in, forget []float32, first bool) {
+	sigmoids(u.set, u.logs, forget)
+	u.set.ScaleMul(&u.logs[0], &u.logs[0], 1, &u.slope[0], len(u.h))
+	copy(u.decays, u.logs)
+	u.set.Exp(&u.decays[0], len(u.h), 0)
+	sigmoids(u.set, u.gates, in)
+	for i, a := range u.decays {
+		gain := float32(1)
+		if !first {
+			gain = float32(math.Sqrt(float64(lost(2*u.logs[i], a*a))))
+		}
+		u.h[i] = a*u.h[i] + gain*u.gates[i]*x[i]
+		y[i] = u.h[i]
+	}
+}
+
+// lost is 1 − exp(log), where a difference of near numbers would be left by its
+// series.
+func lost(log, exp float32) float32 {
+	if log < -0.5 {
+		return 1 - exp
+	}
+	series := float32(1)
+	for _, n := range [...]float32{9, 8, 7, 6, 5, 4, 3, 2} {
+		series = 1 + series*log/n
+	}
+	return -log * series
+}
 
 // Conv1D is a causal convolution of columns.
 func (p *pass) Conv1D(x engine.Tensor, c engine.Conv1D) engine.Tensor {

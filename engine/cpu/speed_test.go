@@ -83,3 +83,79 @@ func BenchmarkTower(b *testing.B) {
 		e.Close()
 	}
 }
+
+// BenchmarkRows are operations that only a few families have, in the sizes they
+// have there.
+func BenchmarkRows(b *testing.B) {
+	const rows = 512
+	rng := rand.New(rand.NewPCG(1, 2))
+	e, err := cpu.New(cpu.Options{Threads: 1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer e.Close()
+	weight := func(typ checkpoint.Type, rows, cols int) engine.Weight {
+		w, err := e.Load(checkpointtest.RandomTensor(rng, typ, rows, cols))
+		if err != nil {
+			b.Fatal(err)
+		}
+		return w
+	}
+	data := make([]float32, rows*16384)
+	for i := range data {
+		data[i] = float32(rng.NormFloat64())
+	}
+	// bench runs f on so many random tensors of rows of a width; the time of
+	// making them is not counted.
+	bench := func(name string, rows, width, n int, f func(p engine.Pass, xs []engine.Tensor)) {
+		b.Run(fmt.Sprintf("%s/%dx%d", name, rows, width), func(b *testing.B) {
+			for range b.N {
+				b.StopTimer()
+				p := e.Begin(b.Context(), []engine.Span{{Rows: rows}})
+				xs := make([]engine.Tensor, n)
+				for i := range xs {
+					xs[i] = p.Write(data[:rows*width], width)
+				}
+				b.StartTimer()
+				f(p, xs)
+				b.StopTimer()
+				p.Discard()
+				b.StartTimer()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(rows*width), "ns/element")
+		})
+	}
+	decay, kernels := weight(checkpoint.F32, 1, 2560), weight(checkpoint.F32, 2560, 4)
+	blocks := weight(checkpoint.BF16, 2560, 256)
+	for _, n := range []int{1, rows} {
+		bench("Recur", n, 2560, 3, func(p engine.Pass, x []engine.Tensor) { p.Recur(x[0], x[1], x[2], engine.Recurrence{Decay: decay}) })
+		bench("Conv1D", n, 2560, 1, func(p engine.Pass, x []engine.Tensor) { p.Conv1D(x[0], engine.Conv1D{Weight: kernels}) })
+		bench("BlockLinear", n, 2560, 1, func(p engine.Pass, x []engine.Tensor) { p.BlockLinear(x[0], blocks, 10) })
+		bench("Sparse", n, 16384, 1, func(p engine.Pass, x []engine.Tensor) { p.Sparse(x[0], 1.6) })
+		bench("Mix", n, 2048, 4, func(p engine.Pass, x []engine.Tensor) { p.Mix(x, p.Write(data[:n*16], 16)) })
+		bench("Clamp", n, 2048, 1, func(p engine.Pass, x []engine.Tensor) { p.Clamp(x[0], -1, 1) })
+		bench("Add", n, 2048, 2, func(p engine.Pass, x []engine.Tensor) { p.Add(x[0], x[1]) })
+		bench("Norm", n, 2048, 1, func(p engine.Pass, x []engine.Tensor) { p.Norm(p.Norm(x[0], engine.Norm{}), engine.Norm{}) })
+		bench("Centred", n, 2048, 1, func(p engine.Pass, x []engine.Tensor) {
+			p.Norm(p.Norm(x[0], engine.Norm{Centred: true}), engine.Norm{})
+		})
+		for act := engine.GELUTanh; act <= engine.Sigmoid; act++ {
+			bench(fmt.Sprintf("Gate/%d", act), n, 2048, 1, func(p engine.Pass, x []engine.Tensor) { p.Norm(p.Gate(x[0], nil, act), engine.Norm{}) })
+		}
+	}
+	bench("CumulativeNorm", rows, 8192, 1, func(p engine.Pass, x []engine.Tensor) {
+		p.CumulativeNorm(x[0], engine.CumulativeNorm{Weight: weight(checkpoint.F32, 1, 128), Lengths: []int{rows}})
+	})
+	conv := weight(checkpoint.F32, 32, 1152)
+	bench("Conv2D", rows, 8192, 1, func(p engine.Pass, x []engine.Tensor) {
+		p.Conv2D(x[0], engine.Conv2D{Weight: conv, In: 128, Out: 32, Size: [2]int{3, 3}, Stride: [2]int{2, 2}, Before: [2]int{1, 1}, After: [2]int{1, 1}, Lengths: []int{rows}})
+	})
+	moe := engine.Experts{GateUp: weight(checkpoint.Q4_0, 128*2*704, 2816), Down: weight(checkpoint.Q8_0, 128*2816, 704), Count: 128, Top: 8}
+	for _, n := range []int{1, 8, 64, rows} {
+		bench("Experts", n, 2816, 1, func(p engine.Pass, x []engine.Tensor) { p.Experts(x[0], p.Write(data[len(data)-n*128:], 128), moe) })
+	}
+	table := weight(checkpoint.Q8_0, 8192, 2048)
+	for _, n := range []int{1, 256} {
+		bench("Expect", n, 8192, 1, func(p engine.Pass, x []engine.Tensor) { p.Expect(x[0], table, 1) })
+	}
+}
