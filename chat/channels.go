@@ -1,6 +1,10 @@
 package chat
 
-import "strings"
+import (
+	"cmp"
+	"errors"
+	"strings"
+)
 
 // channels writes conversations as Gemma 4 reads them: turns with a system
 // role, thoughts in a channel of their own, tools declared, called and
@@ -72,7 +76,7 @@ type speech struct {
 func (s *speech) turn(i int) error {
 	m := &s.messages[i]
 	if m.Role == Tool {
-		return nil // stands with the calls it answers
+		return s.orphan(i) // stands with the calls it answers
 	}
 	if roles[m.Role] != Assistant || s.neighbour(i, -1) != Assistant {
 		s.markup("<|turn>")
@@ -124,7 +128,8 @@ func (s *speech) answers(i int) (bool, error) {
 	}
 	found := false
 	for j := i + 1; j < len(s.messages) && s.messages[j].Role == Tool; j++ {
-		if err := s.respond(&s.messages[j], calls); err != nil {
+		m := &s.messages[j]
+		if err := s.respond(m, m.answering(calls, j-i-1)); err != nil {
 			return false, err
 		}
 		found = true
@@ -132,17 +137,29 @@ func (s *speech) answers(i int) (bool, error) {
 	return found, nil
 }
 
-// respond writes one tool's answer, its media after it.
-func (s *speech) respond(m *Message, calls []ToolCall) error {
+// orphan refuses an answer to no call, which would be left out.
+func (s *speech) orphan(i int) error {
+	for j := i; j >= 0 && s.messages[j].Role == Tool; j-- {
+		if j > 0 && len(s.messages[j-1].ToolCalls) > 0 {
+			return nil
+		}
+	}
+	return errors.New("a tool's message answers no call: put it behind the assistant's message that calls the tool")
+}
+
+// answering is the name of the tool whose n-th answer to the calls this is.
+func (m *Message) answering(calls []ToolCall, n int) string {
 	name := m.ToolName
-	for _, c := range calls {
-		if c.ID == m.ToolCallID {
+	for i, c := range calls {
+		if m.ToolCallID != "" && c.ID == m.ToolCallID || m.ToolCallID == "" && m.ToolName == "" && i == n {
 			name = c.Name
 		}
 	}
-	if name == "" {
-		name = "unknown"
-	}
+	return cmp.Or(name, "unknown")
+}
+
+// respond writes one tool's answer, its media after it.
+func (s *speech) respond(m *Message, name string) error {
 	s.markup("<|tool_response>")
 	s.text("response:" + name + "{value:")
 	quote(s.writer, m.Text())

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"encoding/json"
 	"maps"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -40,7 +42,7 @@ func value(w *writer, v any, quoted bool) {
 	case bool:
 		w.text(map[bool]string{true: "true", false: "false"}[v])
 	case json.Number:
-		w.text(v.String())
+		w.text(number(v))
 	case string:
 		quote(w, v)
 	case []any:
@@ -59,6 +61,23 @@ func value(w *writer, v any, quoted bool) {
 		}
 		w.text("}")
 	}
+}
+
+// number writes a number as Python does, in which templates were written.
+func number(n json.Number) string {
+	s := n.String()
+	f, err := n.Float64()
+	if err != nil || !strings.ContainsAny(s, ".eE") {
+		return s
+	}
+	if size := math.Abs(f); size >= 1e16 || size != 0 && size < 1e-4 {
+		return strconv.FormatFloat(f, 'e', -1, 64)
+	}
+	s = strconv.FormatFloat(f, 'f', -1, 64)
+	if !strings.Contains(s, ".") {
+		s += ".0"
+	}
+	return s
 }
 
 func list(w *writer, items []any, write func(any)) {
@@ -101,14 +120,16 @@ func declare(w *writer, f Function) error {
 		d := fields{writer: w}
 		d.properties(parameters["properties"])
 		d.required(parameters)
-		d.kind(parameters)
+		d.field("type")
+		quote(w, cmp.Or(kindOf(parameters), "OBJECT"))
 		w.text("}")
 	}
 	if len(response) > 0 {
 		w.text(",response:{")
 		d := fields{writer: w}
 		d.description(response)
-		d.kind(response)
+		d.field("type")
+		quote(w, cmp.Or(kindOf(response), "OBJECT"))
 		w.text("}")
 	}
 	w.text("}")
@@ -137,7 +158,7 @@ func (d *fields) description(schema map[string]any) {
 
 // schema writes what a parameter is.
 func (d *fields) schema(s map[string]any) {
-	kind, _ := kindOf(s)
+	kind := kindOf(s)
 	d.description(s)
 	if options, _ := s["enum"].([]any); kind == "STRING" && len(options) > 0 {
 		d.field("enum")
@@ -226,34 +247,29 @@ func (d *fields) required(s map[string]any) {
 }
 
 func (d *fields) kind(s map[string]any) {
-	kind, _ := kindOf(s)
 	d.field("type")
-	quote(d.writer, kind)
+	quote(d.writer, kindOf(s))
 }
 
-// kindOf is a schema's type in capitals, and whether null is allowed too.
-// JSON schema has a list for that, which Gemma's templates do not know; a
-// schema without a type is an object's.
-func kindOf(s map[string]any) (string, bool) {
+// kindOf is a schema's type in capitals. Of a list of types, which Gemma's
+// templates do not know, it is the first that isn't null.
+func kindOf(s map[string]any) string {
 	switch v := s["type"].(type) {
 	case string:
-		return strings.ToUpper(v), false
+		return strings.ToUpper(v)
 	case []any:
-		kind, null := "", false
 		for _, item := range v {
-			name, _ := item.(string)
-			null = null || name == "null"
-			if kind == "" && name != "null" {
-				kind = strings.ToUpper(name)
+			if name, _ := item.(string); name != "null" {
+				return strings.ToUpper(name)
 			}
 		}
-		return kind, null
 	}
-	return "OBJECT", false
+	return ""
 }
 
+// nullable reports whether a schema says so or has null among its types.
 func nullable(s map[string]any) bool {
-	_, null := kindOf(s)
 	given, _ := s["nullable"].(bool)
-	return given || null
+	types, _ := s["type"].([]any)
+	return given || slices.Contains(types, any("null"))
 }

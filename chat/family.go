@@ -57,6 +57,12 @@ var (
 	gemma4Stop  = []string{"<turn|>", "<|tool_response>"}
 )
 
+// seeing are the media of models that have no form for conversations.
+var seeing = map[string]forms{
+	"t5gemma2":         gemma3Media, // the encoder's, as transformers maps its processor
+	"embedding_gemma2": embeddingMedia,
+}
+
 // candidates are the families that models of a type may be of.
 func candidates(modelType string) []*family {
 	var out []*family

@@ -51,6 +51,7 @@ func (t *Template) execute(c Conversation, prompt bool, bos string, mark func(st
 		"enable_thinking":       jinja.NewBool(c.Thinking),
 		"range":                 jinja.NewCallable("range", boundedRange),
 	}
+	variables["tools"] = jinja.None() // as transformers has it, where templates ask whether it is none
 	if len(v.tools) > 0 {
 		variables["tools"] = jinja.FromGoValue(v.tools)
 	}

@@ -13,7 +13,8 @@ type form struct {
 	soft        string
 	around      string // text on both sides
 	crops       bool   // pan and scan shows parts of the picture too
-	timed       bool   // frames with their times
+	frames      bool   // a video's, with their times
+	timeless    bool   // or without
 }
 
 // forms are a family's, by a part's type.
@@ -22,21 +23,26 @@ type forms map[string]form
 // The facts are those of transformers 5.23's processors: processing_gemma3,
 // processing_gemma3n, processing_gemma4 and processing_paligemma.
 var (
-	gemma3Media = forms{
-		Image: {"<start_of_image>", "<start_of_image>", "<end_of_image>", "<image_soft_token>", "\n\n", true, false},
+	gemma3Image = form{
+		placeholder: "<start_of_image>", open: "<start_of_image>", soft: "<image_soft_token>", close: "<end_of_image>", around: "\n\n", crops: true,
 	}
+	gemma3Media  = forms{Image: gemma3Image}
 	gemma3nMedia = forms{
-		Image: {"<image_soft_token>", "<start_of_image>", "<end_of_image>", "<image_soft_token>", "\n\n", false, false},
-		Audio: {"<audio_soft_token>", "<start_of_audio>", "<end_of_audio>", "<audio_soft_token>", "\n\n", false, false},
+		Image: {placeholder: "<image_soft_token>", open: "<start_of_image>", soft: "<image_soft_token>", close: "<end_of_image>", around: "\n\n"},
+		Audio: {placeholder: "<audio_soft_token>", open: "<start_of_audio>", soft: "<audio_soft_token>", close: "<end_of_audio>", around: "\n\n"},
 	}
 	gemma4Media = forms{
-		Image: {"<|image|>", "<|image>", "<image|>", "<|image|>", "", false, false},
-		Audio: {"<|audio|>", "<|audio>", "<audio|>", "<|audio|>", "", false, false},
-		Video: {"<|video|>", "<|image>", "<image|>", "<|video|>", "", false, true},
+		Image: {placeholder: "<|image|>", open: "<|image>", soft: "<|image|>", close: "<image|>"},
+		Audio: {placeholder: "<|audio|>", open: "<|audio>", soft: "<|audio|>", close: "<audio|>"},
+		Video: {placeholder: "<|video|>", open: "<|image>", soft: "<|video|>", close: "<image|>", frames: true},
 	}
-	paligemmaMedia = forms{
-		Image: {"<image>", "", "", "<image>", "", false, false},
+	// embeddingMedia are EmbeddingGemma 2's: the times of frames may be left out.
+	embeddingMedia = forms{
+		Image: gemma4Media[Image],
+		Audio: gemma4Media[Audio],
+		Video: {placeholder: "<|video|>", open: "<|image>", soft: "<|video|>", close: "<image|>", frames: true, timeless: true},
 	}
+	paligemmaMedia = forms{Image: {placeholder: "<image>", soft: "<image>"}}
 )
 
 // tokens are the spellings that only media may have in a prompt.
@@ -70,8 +76,10 @@ func (fs forms) expand(pieces []piece) ([]piece, error) {
 
 func (f form) expand(w *writer, p *Part) error {
 	switch {
-	case f.timed:
-		f.frames(w, p)
+	case f.frames && len(p.Times) == 0 && !f.timeless:
+		return fmt.Errorf("message %d, part %d: this model wants to know the times of a video's frames", p.message, p.part)
+	case f.frames:
+		f.film(w, p)
 	case len(p.Tokens) == 1:
 		f.one(w, p, 0)
 	case f.crops:
@@ -108,12 +116,17 @@ func (f form) panAndScan(w *writer, p *Part) {
 	}
 }
 
-func (f form) frames(w *writer, p *Part) {
-	for i, t := range p.Times {
-		if i > 0 {
-			w.text(" ")
+// film writes a video's frames, each after its time; without times there is
+// nothing between them.
+func (f form) film(w *writer, p *Part) {
+	for i := range p.Tokens {
+		if len(p.Times) > 0 {
+			if i > 0 {
+				w.text(" ")
+			}
+			t := int(p.Times[i])
+			w.text(fmt.Sprintf("%02d:%02d ", t/60, t%60))
 		}
-		w.text(fmt.Sprintf("%02d:%02d ", int(t)/60, int(t)%60))
 		f.one(w, p, i)
 	}
 }

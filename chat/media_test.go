@@ -113,6 +113,7 @@ func TestRefusedMedia(t *testing.T) {
 		{"gemma4", []Part{{Type: Image, Tokens: []int{1, 1}}}, "no crops"},
 		{"gemma4", []Part{{Type: Audio, Tokens: []int{1, 1}}}, "audio in 2 pieces"},
 		{"gemma4", []Part{{Type: Video, Tokens: []int{1, 1}, Times: []float64{1}}}, "2 frames and 1 times"},
+		{"gemma4", []Part{{Type: Video, Tokens: []int{1}}}, "wants to know the times"},
 		{"gemma4", []Part{{Type: Video, Tokens: []int{1}, Times: []float64{-1}}}, "frame at -1 seconds"},
 		{"shieldgemma2", []Part{{Type: Image, Tokens: []int{1}}}, "judges by a policy"},
 		{"shieldgemma2", []Part{{Type: Image, Tokens: []int{1}}, {Type: Image, Tokens: []int{1}}, words("x")}, "one picture"},

@@ -60,6 +60,7 @@ type Part struct {
 	// crop's; for a video each frame's. [Template.Prompt] needs it.
 	Tokens []int `json:"-"`
 	// Times are when a video's frames are shown, in seconds from its start.
+	// Only EmbeddingGemma 2 does without.
 	Times []float64 `json:"-"`
 
 	message, part int // where the caller's conversation has it

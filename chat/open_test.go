@@ -134,6 +134,15 @@ func TestPlain(t *testing.T) {
 	}
 }
 
+func TestFramesWithoutTimes(t *testing.T) {
+	f := everything()
+	tmpl := Plain(openFolder(t, "x", map[string]string{"config.json": `{"model_type":"embedding_gemma2"}`}))
+	p, err := tmpl.prompt(f, Conversation{Messages: []Message{{Role: User, Parts: []Part{{Type: Video, Tokens: []int{1, 2}}}}}})
+	if got, want := f.show(p.IDs), "⟨bos⟩⟨|image⟩⟨|video|⟩⟨image|⟩⟨|image⟩⟨|video|⟩⟨|video|⟩⟨image|⟩"; err != nil || got != want {
+		t.Errorf("got %q, %v; want %q", got, err, want)
+	}
+}
+
 func TestBuiltIn(t *testing.T) {
 	for _, name := range Families() {
 		tmpl := BuiltIn(name)

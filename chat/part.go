@@ -27,7 +27,7 @@ func (p Part) check(role string) error {
 	if p.Type == Audio && len(p.Tokens) > 1 {
 		return fmt.Errorf("audio in %d pieces: give one number of soft tokens", len(p.Tokens))
 	}
-	if p.Type == Video && len(p.Tokens) != len(p.Times) {
+	if p.Type == Video && len(p.Times) > 0 && len(p.Tokens) != len(p.Times) {
 		return fmt.Errorf("video with %d frames and %d times: give as many of both", len(p.Tokens), len(p.Times))
 	}
 	for _, t := range p.Times {

@@ -65,12 +65,9 @@ func Open(c *checkpoint.Checkpoint) (*Template, error) {
 // media stand where they stand in it.
 func Plain(c *checkpoint.Checkpoint) *Template {
 	about := inspect(c)
-	f := &family{name: "a model that completes text", write: (*family).plain}
+	f := &family{name: "a model that completes text", write: (*family).plain, media: seeing[about.modelType]}
 	for _, known := range candidates(about.modelType) {
 		f.media = known.media
-	}
-	if about.modelType == "t5gemma2" { // its encoder sees as Gemma 3 does
-		f.media = gemma3Media
 	}
 	return &Template{family: f, soft: about.soft}
 }
