@@ -185,7 +185,7 @@ func sniffOgg(data []byte) (format, error) {
 	case bytes.HasPrefix(packet, []byte("\x01vorbis")):
 		return format{"Ogg Vorbis", decodeVorbis}, nil
 	}
-	return format{}, errors.New("Ogg with neither Vorbis nor Opus in its first stream: convert it first, for instance with ffmpeg -i IN out.wav")
+	return format{}, errors.New("an Ogg file with neither Vorbis nor Opus in its first stream: convert it first, for instance with ffmpeg -i IN out.wav")
 }
 
 // foreign names formats that are recognised only to say so.

@@ -1,6 +1,7 @@
 package sound_test
 
 import (
+	"fmt"
 	"math"
 	"testing"
 
@@ -117,9 +118,10 @@ func TestResampleRefuses(t *testing.T) {
 	expect(t, "length", err, "cut the recording")
 }
 
+// BenchmarkResample is for 30 s of sound.
 func BenchmarkResample(b *testing.B) {
 	for _, r := range [][2]int{{48000, 16000}, {44100, 16000}, {47999, 16001}} {
-		b.Run("30s", func(b *testing.B) {
+		b.Run(fmt.Sprintf("%dto%d", r[0], r[1]), func(b *testing.B) {
 			samples := tone(440, r[0], 30)
 			for b.Loop() {
 				if _, err := sound.Resample(samples, r[0], r[1]); err != nil {
