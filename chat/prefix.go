@@ -8,7 +8,7 @@ import (
 
 // prefix writes PaliGemma's prompt: the pictures, the token that begins a
 // text, the text and a newline
-// (Beyer and others, "PaliGemma: A versatile 3B VLM for transfer", 2024, §3.2).
+// (Beyer and others, "PaliGemma: A versatile 3B VLM for transfer", 2024).
 func (f *family) prefix(w *writer, c Conversation, _ bool) error {
 	m, err := f.single(c)
 	if err != nil {
