@@ -157,6 +157,9 @@ func (l *lab) batch(a engine.Attend, spans []engine.Span, all []*sequence, rows 
 		x, y, z := s.rows(from, from+rows[i])
 		q, k, v = append(q, x...), append(k, y...), append(v, z...)
 	}
+	if a.Rows != nil {
+		q = l.normals(len(a.Rows) * a.Heads * a.C)
+	}
 	p := l.Begin(l.Context(), spans)
 	attend(p, a, q, k, v)
 	l.end(p)
@@ -196,28 +199,23 @@ func someRows(l *lab) {
 			n = 100
 		}
 		a.Rows = rows
-		p.Attend(p.Heads(l.random(p, n, 128), engine.Heads{Size: 32, Rope: &rope, Rows: rows}), k, v, a)
+		p.Attend(p.Heads(l.random(p, n, 128), engine.Heads{Size: 32, Ropes: []engine.Rope{rope}, Rows: rows}), k, v, a)
 		l.end(p)
 	}
 }
 
-// sharedLayers: layers that read another's memory, directly before and further
-// back, whole and through a window.
+// sharedLayers: layers that read what another has stored, directly after it and
+// later, whole and through a window.
 func sharedLayers(l *lab) {
 	local, global := attention(4, 2, 16, 40, 0), attention(4, 1, 32, 0, 0)
-	layers := layersOf(local, global, global, local, global)
-	layers[2].Shared, layers[3].Shared, layers[4].Shared = 1, 3, 3
-	as := []engine.Attend{local, global, global, local, global}
-	for i := range as {
-		as[i].Layer = i
-	}
-	c, own := l.NewCache(layers), l.NewCache(layersOf(local, global))
+	global.Layer = 1
+	c, own := l.NewCache(layersOf(local, global)), l.NewCache(layersOf(local, global))
 	for _, rows := range []int{100, 1, 30, 129, 1, 1} {
 		p := l.Begin(l.Context(), []engine.Span{{Cache: c, Rows: rows}})
 		q := l.Begin(l.Context(), []engine.Span{{Cache: own, Rows: rows}})
-		for _, a := range as {
+		for i, a := range []engine.Attend{local, global, global, local, global} {
 			x := l.normals(rows * a.Heads * a.C)
-			if layers[a.Layer].Shared != 0 {
+			if i > 1 {
 				p.Attend(p.Write(x, a.Heads*a.C), nil, nil, a)
 				continue
 			}
@@ -229,8 +227,16 @@ func sharedLayers(l *lab) {
 		l.end(q)
 	}
 	if got, want := c.Bytes(), own.Bytes(); got != want {
-		l.Errorf("two layers and three that share theirs take %d bytes, two layers alone %d", got, want)
+		l.Errorf("two layers that three more read take %d bytes, two layers alone %d", got, want)
 	}
+	// The same of a sequence that is forgotten.
+	l.pass(50, func(p engine.Pass) {
+		s := l.sequence(local, 50)
+		attend(p, local, s.q, s.k, s.v)
+		attend(p, global, l.normals(50*128), l.halfs(50*32), l.halfs(50*32))
+		p.Attend(l.random(p, 50, 64), nil, nil, local)
+		p.Attend(l.random(p, 50, 128), nil, nil, global)
+	})
 }
 
 // precisions attends keys and values that half precision cannot hold, in

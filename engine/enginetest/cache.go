@@ -249,7 +249,7 @@ func concurrent(l *lab) {
 				from := c.Len()
 				x := p.Write(inputs[from*width:(from+rows)*width], width)
 				h := p.Linear(p.Norm(x, n), qkv...)
-				q, k := p.Heads(h[0], engine.Heads{Size: 32, Rope: &rope}), p.Heads(h[1], engine.Heads{Size: 32, Rope: &rope})
+				q, k := p.Heads(h[0], engine.Heads{Size: 32, Ropes: []engine.Rope{rope}}), p.Heads(h[1], engine.Heads{Size: 32, Ropes: []engine.Rope{rope}})
 				y := p.Add(x, p.Linear(p.Attend(q, k, h[2], a), out)[0])
 				p.Keep(y)
 				l.end(p)

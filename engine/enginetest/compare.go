@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"lapidary/checkpoint"
+	"lapidary/checkpoint/checkpointtest"
 	"lapidary/engine"
 	"lapidary/engine/ref"
 )
@@ -80,6 +81,7 @@ type twinWeight struct {
 	stored        checkpoint.Tensor
 	tested, plain engine.Weight
 	rowNorms      func() []float64 // ‖w‖ of each row, at its first use
+	floats        func() []float32 // all elements, at their first use
 }
 
 func (w *twinWeight) Dims() (rows, cols int) { return w.tested.Dims() }
@@ -97,7 +99,25 @@ func (c *twins) Load(t checkpoint.Tensor) (engine.Weight, error) {
 	if rows, cols := tested.Dims(); rows != t.Rows() || cols != t.Cols() {
 		c.failf("weight %v has the dimensions [%d, %d]", t.Shape, rows, cols)
 	}
-	return &twinWeight{t, tested, plain, sync.OnceValue(func() []float64 { return rowNorms(t) })}, nil
+	return &twinWeight{
+		t, tested, plain, sync.OnceValue(func() []float64 { return rowNorms(t) }), sync.OnceValue(func() []float32 { return checkpointtest.Floats(t) }),
+	}, nil
+}
+
+// split gives each engine its own weight, or none.
+func split(w engine.Weight) (tested, plain engine.Weight) {
+	if w == nil {
+		return nil, nil
+	}
+	return w.(*twinWeight).tested, w.(*twinWeight).plain
+}
+
+// floats are the elements of a weight, or nil.
+func floats(w engine.Weight) []float32 {
+	if w == nil {
+		return nil
+	}
+	return w.(*twinWeight).floats()
 }
 
 func rowNorms(t checkpoint.Tensor) []float64 {
@@ -115,16 +135,11 @@ func rowNorms(t checkpoint.Tensor) []float64 {
 type twinCache struct {
 	twins         *twins
 	tested, plain engine.Cache
-	extent        extent
-	keep          engine.Precision // the least of a layer
+	memory        memory
 }
 
 func (c *twins) NewCache(layers []engine.CacheLayer) engine.Cache {
-	keep := engine.Exact
-	for _, l := range layers {
-		keep = lesser(keep, l.Keep)
-	}
-	return &twinCache{twins: c, tested: c.tested.NewCache(layers), plain: c.plain.NewCache(layers), keep: keep}
+	return &twinCache{c, c.tested.NewCache(layers), c.plain.NewCache(layers), newMemory(layers)}
 }
 
 // lesser is the precision that keeps less.
@@ -166,7 +181,7 @@ func (c *twinCache) Close() {
 }
 
 func (c *twins) Begin(ctx context.Context, spans []engine.Span) engine.Pass {
-	p := &twinPass{twins: c}
+	p := &twinPass{twins: c, spans: spans, scratch: newMemory(nil)}
 	tested, plain := slices.Clone(spans), slices.Clone(spans)
 	for i, s := range spans {
 		if s.Cache != nil {

@@ -10,7 +10,11 @@ import (
 type twinPass struct {
 	twins         *twins
 	tested, plain engine.Pass
+	spans         []engine.Span // with twinCaches
 	caches        []*twinCache
+	scratch       memory // of the spans without a cache
+	// atEnd is what a sound end does to the memories.
+	atEnd []func()
 }
 
 // twinTensor is an activation in both engines; they hold the same values.
@@ -18,6 +22,23 @@ type twinTensor struct{ tested, plain engine.Tensor }
 
 func (t *twinTensor) Dims() (rows, width int) { return t.tested.Dims() }
 
+// splitTensors gives each engine its own.
+func splitTensors(xs []engine.Tensor) (tested, plain []engine.Tensor) {
+	for _, x := range twinsOf(xs) {
+		tested, plain = append(tested, x.tested), append(plain, x.plain)
+	}
+	return tested, plain
+}
+
+func twinsOf(xs []engine.Tensor) []*twinTensor {
+	all := make([]*twinTensor, len(xs))
+	for i, x := range xs {
+		all[i] = x.(*twinTensor)
+	}
+	return all
+}
+
+// read copies out what a pass holds.
 func read(p engine.Pass, x engine.Tensor) []float32 {
 	rows, width := x.Dims()
 	data := make([]float32, rows*width)
@@ -59,159 +80,19 @@ func part(of float64) func(want []float32) func(i int) float64 {
 
 // flat allows the same everywhere.
 func flat(limit float64) func(want []float32) func(i int) float64 {
-	return func([]float32) func(i int) float64 {
-		return func(int) float64 { return limit }
-	}
+	return by(func(int) float64 { return limit })
 }
 
-func (p *twinPass) Embed(table engine.Weight, ids []int32, scale float32) engine.Tensor {
-	w := table.(*twinWeight)
-	return p.settle("Embed", p.tested.Embed(w.tested, ids, scale), p.plain.Embed(w.plain, ids, scale), part(relative))
+// by allows what goes by the place and not by the result.
+func by(limit func(i int) float64) func(want []float32) func(i int) float64 {
+	return func([]float32) func(i int) float64 { return limit }
 }
 
-func (p *twinPass) Norm(x engine.Tensor, n engine.Norm) engine.Tensor {
-	in := x.(*twinTensor)
-	tested, plain := splitNorm(n)
-	y := p.settle("Norm", p.tested.Norm(in.tested, tested), p.plain.Norm(in.plain, plain), part(relative))
-	p.intact("Norm", in)
-	return y
-}
-
-// splitNorm gives each engine its own weight.
-func splitNorm(n engine.Norm) (tested, plain engine.Norm) {
-	tested, plain = n, n
-	if n.Weight != nil {
-		w := n.Weight.(*twinWeight)
-		tested.Weight, plain.Weight = w.tested, w.plain
-	}
-	return tested, plain
-}
-
-func (p *twinPass) Linear(x engine.Tensor, ws ...engine.Weight) []engine.Tensor {
-	in := x.(*twinTensor)
-	tested, plain := make([]engine.Weight, len(ws)), make([]engine.Weight, len(ws))
-	for i, w := range ws {
-		tested[i], plain[i] = w.(*twinWeight).tested, w.(*twinWeight).plain
-	}
-	got, want := p.tested.Linear(in.tested, tested...), p.plain.Linear(in.plain, plain...)
-	ys := make([]engine.Tensor, len(ws))
-	for i, w := range ws {
-		w := w.(*twinWeight)
-		ys[i] = p.settle("Linear "+w.stored.Type.String(), got[i], want[i], p.product(in, w))
-	}
-	p.intact("Linear", in)
-	return ys
-}
-
-// product is what a matrix product may differ by: it goes by the size of each
-// row of x and of each row of w.
-func (p *twinPass) product(x *twinTensor, w *twinWeight) func(want []float32) func(i int) float64 {
-	rows, width := x.Dims()
-	data, sizes := read(p.plain, x.plain), make([]float64, rows)
-	for r := range sizes {
-		row := data[r*width : (r+1)*width]
-		sizes[r] = floatProduct * norm(row)
-		if w.stored.Type.Quantised() {
-			sizes[r] += quantisedProduct * greatest(row)
-		}
-	}
-	norms := w.rowNorms()
-	return func([]float32) func(i int) float64 {
-		return func(i int) float64 { return sizes[i/len(norms)] * norms[i%len(norms)] }
-	}
-}
-
-func (p *twinPass) Heads(x engine.Tensor, h engine.Heads) engine.Tensor {
-	in := x.(*twinTensor)
-	tested, plain := h, h
-	if h.Norm != nil {
-		a, b := splitNorm(*h.Norm)
-		tested.Norm, plain.Norm = &a, &b
-	}
-	return p.settle("Heads", p.tested.Heads(in.tested, tested), p.plain.Heads(in.plain, plain),
-		func(want []float32) func(i int) float64 {
-			top := make([]float64, len(want)/h.Size) // a head's elements are mixed with one another
-			for i := range top {
-				top[i] = greatest(want[i*h.Size : (i+1)*h.Size])
-			}
-			return func(i int) float64 { return relative * top[i/h.Size] }
-		})
-}
-
-func (p *twinPass) Attend(q, k, v engine.Tensor, a engine.Attend) engine.Tensor {
-	var args []*twinTensor
-	var keys, values [2]engine.Tensor // as the tested and the plain engine see them
-	var seen extent
-	if k != nil {
-		k, v := k.(*twinTensor), v.(*twinTensor)
-		keys, values = [2]engine.Tensor{k.tested, k.plain}, [2]engine.Tensor{v.tested, v.plain}
-		seen.see(read(p.plain, k.plain), read(p.plain, v.plain))
-		args = append(args, k, v)
-	}
-	for _, c := range p.caches {
-		c.extent.join(seen)
-	}
-	keep := engine.Exact
-	if len(p.caches) == 0 {
-		keep = engine.Half
-	}
-	for _, c := range p.caches {
-		seen.join(c.extent)
-		keep = lesser(keep, c.keep)
-	}
-	if q == nil {
-		p.tested.Attend(nil, keys[0], values[0], a)
-		p.plain.Attend(nil, keys[1], values[1], a)
-		p.intact("Attend", args...)
-		return nil
-	}
-	in := q.(*twinTensor)
-	args = append(args, in)
-	y := p.settle("Attend", p.tested.Attend(in.tested, keys[0], values[0], a), p.plain.Attend(in.plain, keys[1], values[1], a), flat(seen.tolerance(keep)))
-	p.intact("Attend", args...)
-	return y
-}
-
-func (p *twinPass) Gate(gate, up engine.Tensor, act engine.Activation) engine.Tensor {
-	g, u := gate.(*twinTensor), up.(*twinTensor)
-	gates, ups := read(p.plain, g.plain), read(p.plain, u.plain)
-	y := p.settle("Gate", p.tested.Gate(g.tested, u.tested, act), p.plain.Gate(g.plain, u.plain, act),
-		func(want []float32) func(i int) float64 {
-			return func(i int) float64 {
-				return relative*math.Abs(float64(want[i])) + saturated*math.Abs(float64(gates[i])*float64(ups[i]))
-			}
-		})
-	p.intact("Gate", u)
-	return y
-}
-
-func (p *twinPass) Add(x, y engine.Tensor) engine.Tensor {
-	a, b := x.(*twinTensor), y.(*twinTensor)
-	z := p.settle("Add", p.tested.Add(a.tested, b.tested), p.plain.Add(a.plain, b.plain), exact)
-	p.intact("Add", b)
-	return z
-}
-
-func (p *twinPass) Pick(x engine.Tensor, rows []int) engine.Tensor {
-	in := x.(*twinTensor)
-	y := p.settle("Pick", p.tested.Pick(in.tested, rows), p.plain.Pick(in.plain, rows), exact)
-	p.intact("Pick", in)
-	return y
-}
-
-func (p *twinPass) SoftCap(x engine.Tensor, limit float32) engine.Tensor {
-	in := x.(*twinTensor)
-	return p.settle("SoftCap", p.tested.SoftCap(in.tested, limit), p.plain.SoftCap(in.plain, limit),
-		func(want []float32) func(i int) float64 {
-			return func(i int) float64 { return relative*math.Abs(float64(want[i])) + saturated*float64(limit) }
-		})
-}
-
-func (p *twinPass) Keep(x engine.Tensor) {
-	in := x.(*twinTensor)
-	p.tested.Keep(in.tested)
-	p.plain.Keep(in.plain)
-	p.intact("Keep", in)
+func (p *twinPass) Keep(xs ...engine.Tensor) {
+	tested, plain := splitTensors(xs)
+	p.tested.Keep(tested...)
+	p.plain.Keep(plain...)
+	p.intact("Keep", twinsOf(xs)...)
 }
 
 func (p *twinPass) Read(x engine.Tensor, dst []float32) {
@@ -228,6 +109,11 @@ func (p *twinPass) End() error {
 	err, want := p.tested.End(), p.plain.End()
 	if (err == nil) != (want == nil) {
 		p.twins.failf("End gives %v, want %v", err, want)
+	}
+	if err == nil {
+		for _, f := range p.atEnd {
+			f()
+		}
 	}
 	p.lengths()
 	return err

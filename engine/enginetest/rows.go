@@ -38,16 +38,20 @@ func embeds(l *lab) {
 }
 
 func norms(l *lab) {
-	for _, width := range []int{8, 16, 40, 256, wide, 1152} {
+	for _, width := range []int{3, 8, 12, 16, 40, 256, wide, 1152} {
 		for _, rows := range []int{1, 3, 17, big} {
 			// An engine may prepare a norm's weight for one offset.
-			stored, whole := l.vector(width), l.vector(width)
+			stored, whole, bias := l.vector(width), l.vector(width), l.vector(width)
 			l.pass(rows, func(p engine.Pass) {
 				x := l.random(p, rows, width)
 				p.Norm(x, engine.Norm{Weight: stored, Eps: 1e-6, Offset: 1})
 				p.Norm(x, engine.Norm{Weight: whole, Eps: 1e-6})
 				p.Norm(x, engine.Norm{Eps: 1e-6})
 				p.Norm(x, engine.Norm{Eps: 0.5, Offset: 1})
+				p.Norm(x, engine.Norm{Weight: whole, Bias: bias, Eps: 1e-6})
+				p.Norm(x, engine.Norm{Weight: stored, Bias: bias, Eps: 1e-6, Offset: 1, Centred: true})
+				p.Norm(x, engine.Norm{Eps: 1e-6, Centred: true})
+				p.Norm(x, engine.Norm{Bias: bias, Eps: 0.5, Centred: true})
 			})
 		}
 	}
@@ -57,6 +61,10 @@ func norms(l *lab) {
 			x[128+i] *= 3e4
 		}
 		p.Norm(p.Write(x, 64), engine.Norm{Weight: l.vector(64), Eps: 1e-6, Offset: 1})
+		for i := range x {
+			x[i] += 1000 // which is all mean
+		}
+		p.Norm(p.Write(x, 64), engine.Norm{Weight: l.vector(64), Bias: l.vector(64), Eps: 1e-6, Centred: true})
 	})
 	// Models keep norms in half precision too.
 	for _, typ := range []checkpoint.Type{checkpoint.F16, checkpoint.BF16} {
@@ -161,8 +169,8 @@ func heads(l *lab) {
 	for _, size := range []int{6, 16, 32, 128, 256} { // 6: no published size
 		n := &engine.Norm{Weight: l.vector(size), Eps: 1e-6, Offset: 1}
 		for _, h := range []engine.Heads{
-			{Size: size, Norm: n}, {Size: size, Rope: &near}, {Size: size, Norm: n, Rope: &far},
-			{Size: size, Norm: &engine.Norm{Eps: 1e-6}, Rope: &near}, {Size: size},
+			{Size: size, Norm: n}, {Size: size, Ropes: []engine.Rope{near}}, {Size: size, Norm: n, Ropes: []engine.Rope{far}},
+			{Size: size, Norm: &engine.Norm{Eps: 1e-6}, Ropes: []engine.Rope{near}}, {Size: size},
 		} {
 			for _, rows := range []int{1, 5, big} {
 				l.pass(rows, func(p engine.Pass) {
@@ -173,6 +181,43 @@ func heads(l *lab) {
 		}
 	}
 	l.Run("positions", headPositions)
+	l.Run("parts", headParts)
+}
+
+// headParts turns parts of heads, by several ropes, by some of the angles, and
+// by where rows lie in a picture; of all rows and of some.
+func headParts(l *lab) {
+	grid := func(n int) (all [][2]int32) {
+		for range n {
+			all = append(all, [2]int32{l.rng.Int32N(60), l.rng.Int32N(60)})
+		}
+		return all
+	}
+	c := l.at(1000)
+	spans := []engine.Span{{Rows: 7, Grid: grid(7)}, {Cache: c, Rows: 4}, {Cache: c, Rows: 3, Behind: 9}, {Cache: c, Rows: 5, Source: true, Grid: grid(5)}}
+	p := l.Begin(l.Context(), spans[:3])
+	l.parts(p, 14)
+	l.end(p)
+	p = l.Begin(l.Context(), []engine.Span{spans[3], spans[0]})
+	l.parts(p, 12)
+	l.end(p)
+}
+
+func (l *lab) parts(p engine.Pass, rows int) {
+	n := &engine.Norm{Eps: 1e-6}
+	for _, size := range []int{12, 20, 64} {
+		half := size / 4 * 2
+		for _, ropes := range [][]engine.Rope{
+			{{Base: 100, Scale: 1, Size: half, Axis: engine.Column}, {Base: 100, Scale: 1, From: half, Size: size - half, Axis: engine.Line}},
+			{{Base: 1e6, Scale: 1, Turn: size / 4}},
+			{{Base: 1e6, Scale: 0.125, Turn: 1, Axis: engine.Line}},
+			{{Base: 10000, Scale: 1, Size: half}},
+			{{Base: 10000, Scale: 1, From: 2, Size: 6, Turn: 2}, {Base: 50, Scale: 0.5, From: 8, Size: 4, Axis: engine.Column}},
+		} {
+			p.Heads(l.random(p, rows, 3*size), engine.Heads{Size: size, Ropes: ropes})
+			p.Heads(l.random(p, 4, size), engine.Heads{Size: size, Norm: n, Ropes: ropes, Rows: []int{0, 5, 8, rows - 1}})
+		}
+	}
 }
 
 // headPositions rotates rows of sequences that stand at different places, far
@@ -186,7 +231,7 @@ func headPositions(l *lab) {
 	p := l.Begin(l.Context(), spans)
 	for _, rope := range []engine.Rope{{Base: 10000, Scale: 1}, {Base: 1e6, Scale: 1}, {Base: 1e6, Scale: 0.125}} {
 		for _, size := range []int{16, 256, 64} {
-			p.Heads(l.random(p, 19, 2*size), engine.Heads{Size: size, Rope: &rope})
+			p.Heads(l.random(p, 19, 2*size), engine.Heads{Size: size, Ropes: []engine.Rope{rope}})
 		}
 	}
 	l.end(p)
@@ -200,9 +245,10 @@ func (l *lab) at(n int) engine.Cache {
 }
 
 func gates(l *lab) {
-	for _, act := range []engine.Activation{engine.GELUTanh, engine.GELU, engine.SiLU} {
-		for _, shape := range [][2]int{{1, 8}, {3, 48}, {big, wide}} {
+	for _, act := range []engine.Activation{engine.GELUTanh, engine.GELU, engine.SiLU, engine.ReLU, engine.Tanh, engine.Sigmoid} {
+		for _, shape := range [][2]int{{1, 3}, {2, 6}, {1, 8}, {5, 20}, {3, 48}, {big, wide}} {
 			l.pass(shape[0], func(p engine.Pass) {
+				p.Gate(l.random(p, shape[0], shape[1]), nil, act)
 				p.Gate(l.random(p, shape[0], shape[1]), l.random(p, shape[0], shape[1]), act)
 			})
 		}
@@ -212,6 +258,7 @@ func gates(l *lab) {
 				x[i] = float32(i-128) / 4
 			}
 			x[0], x[1], x[2], x[3] = -1e4, 1e4, -200, 200
+			p.Gate(p.Write(x, 256), nil, act)
 			p.Gate(p.Write(x, 256), l.random(p, 1, 256), act)
 		})
 	}
@@ -289,15 +336,20 @@ func keeps(l *lab) {
 		for range 12 {
 			y := p.Add(p.Linear(p.Norm(x, engine.Norm{Eps: 1e-6}), w)[0], x)
 			kept := read(p, y)
-			p.Keep(y)
+			z := p.Scale(l.random(p, rows, 20), 3)
+			beside := read(p, z)
+			p.Keep(y, z)
 			for range 6 {
 				l.random(p, rows, width)
+				l.random(p, rows, 20)
 			}
-			if !slices.Equal(read(p, y), kept) {
+			if !slices.Equal(read(p, y), kept) || !slices.Equal(read(p, z), beside) {
 				l.Fatal("what was kept has changed")
 			}
 			x = y
 		}
+		p.Keep()
+		l.random(p, rows, width)
 	})
 }
 
@@ -315,9 +367,22 @@ func reuses(l *lab) {
 			"SiLU": func(p engine.Pass, x engine.Tensor) engine.Tensor {
 				return p.Gate(x, l.random(p, rows, width), engine.SiLU)
 			},
+			"ReLU": func(p engine.Pass, x engine.Tensor) engine.Tensor { return p.Gate(x, nil, engine.ReLU) },
+			"Affine": func(p engine.Pass, x engine.Tensor) engine.Tensor {
+				return p.Affine(x, l.vector(width), l.vector(width))
+			},
+			"Scale":  func(p engine.Pass, x engine.Tensor) engine.Tensor { return p.Scale(x, -0.3) },
+			"Clamp":  func(p engine.Pass, x engine.Tensor) engine.Tensor { return p.Clamp(x, -0.5, 0.2) },
+			"Sparse": func(p engine.Pass, x engine.Tensor) engine.Tensor { return p.Sparse(x, 0.5) },
+			"Match": func(p engine.Pass, x engine.Tensor) engine.Tensor {
+				return p.Match(x, p.Scale(l.random(p, rows, width), 3))
+			},
+			"Put": func(p engine.Pass, x engine.Tensor) engine.Tensor {
+				return p.Put(x, []int{rows - 1}, l.random(p, 1, width))
+			},
 			"SoftCap": func(p engine.Pass, x engine.Tensor) engine.Tensor { return p.SoftCap(x, 0.5) },
 			"Heads": func(p engine.Pass, x engine.Tensor) engine.Tensor {
-				return p.Heads(x, engine.Heads{Size: 64, Norm: &engine.Norm{Eps: 1e-6}, Rope: &rope})
+				return p.Heads(x, engine.Heads{Size: 64, Norm: &engine.Norm{Eps: 1e-6}, Ropes: []engine.Rope{rope}})
 			},
 			"Keep": func(p engine.Pass, x engine.Tensor) engine.Tensor { p.Keep(x); l.fill(p); return x },
 		} {

@@ -37,6 +37,11 @@ const (
 	// saturated is of the greatest possible result of an S-shaped function,
 	// which is a difference of near numbers where the result is small.
 	saturated = 1e-6
+	// recurrent is of a recurrence's result, and of the part that is left of the
+	// one before it. That part errs by the size of its exponent times 2⁻²⁴; what
+	// is new by a handful of operations, if it is made of exp(x) − 1: where a is
+	// near 1, float32 leaves little of 1 − a².
+	recurrent = 2e-6
 )
 
 // extent is what is known about the keys and values of an attention.
@@ -45,7 +50,7 @@ type extent struct {
 	inexact bool    // some element is not a half-precision number
 }
 
-func (e *extent) see(k, v []float32) {
+func extentOf(k, v []float32) (e extent) {
 	for _, x := range v {
 		e.top = max(e.top, math.Abs(float64(x)))
 	}
@@ -54,6 +59,7 @@ func (e *extent) see(k, v []float32) {
 			e.inexact = e.inexact || roundHalf(x) != x
 		}
 	}
+	return e
 }
 
 func (e *extent) join(o extent) {
