@@ -139,6 +139,9 @@ func mp3Trim(data []byte) (lead, length int) {
 func decodeMP3(data []byte, m *mixer) error {
 	f, _ := firstMP3Frame(data[id3Length(data):])
 	data = data[id3Length(data)+f.at:]
+	if len(data) > 1 && data[1]>>3&3 == 0 {
+		return errors.New("MPEG-2.5, of 8 to 12 kHz, is not read here: convert it first, for instance with ffmpeg -i IN out.wav")
+	}
 	lead, length := mp3Trim(data)
 	// The decoder looks through all of a source that can seek, and needs not.
 	d, err := mp3.NewDecoder(struct{ io.Reader }{bytes.NewReader(data)})

@@ -17,7 +17,7 @@ STEP = 16
 
 
 def ffmpeg(*args, stdin=None):
-    return subprocess.run([FFMPEG, "-y", "-v", "error", "-bitexact", *args], check=True, input=stdin, stdout=subprocess.PIPE).stdout
+    return subprocess.run([FFMPEG, "-y", "-v", "error", *args], check=True, input=stdin, stdout=subprocess.PIPE).stdout
 
 
 def source(rate, seconds, channels):
@@ -30,7 +30,7 @@ def source(rate, seconds, channels):
 
 
 def make(name, rate, seconds, channels, *args):
-    ffmpeg("-f", "f32le", "-ar", str(rate), "-ac", str(channels), "-i", "-", *args, name, stdin=source(rate, seconds, channels))
+    ffmpeg("-f", "f32le", "-ar", str(rate), "-ac", str(channels), "-i", "-", *args, "-fflags", "+bitexact", "-flags:a", "+bitexact", name, stdin=source(rate, seconds, channels))
 
 
 def listen(name, rate, channels):
@@ -51,12 +51,12 @@ FILES = [
     ("mulaw.wav", 8000, 0.04, 1, "-c:a", "pcm_mulaw"),
     ("surround.wav", 8000, 0.04, 6, "-c:a", "pcm_s16le"),
     ("rf64.wav", 8000, 0.04, 1, "-c:a", "pcm_s16le", "-rf64", "always"),
-    ("s16.flac", 44100, 0.03, 2, "-sample_fmt", "s16"),
+    ("s16.flac", 44100, 0.03, 2, "-sample_fmt", "s16", "-frame_size", "256"),
     ("s24.flac", 16000, 0.03, 1, "-sample_fmt", "s32"),
     ("mpeg1.mp3", 44100, 0.2, 2, "-c:a", "libmp3lame", "-b:a", "96k"),
     ("mpeg2.mp3", 16000, 0.2, 1, "-c:a", "libmp3lame", "-b:a", "32k"),
-    ("stereo.ogg", 44100, 0.2, 2, "-c:a", "libvorbis", "-q:a", "1"),
-    ("celt.opus", 48000, 0.2, 2, "-c:a", "libopus", "-b:a", "64k"),
+    ("stereo.ogg", 44100, 0.2, 2, "-c:a", "libvorbis", "-q:a", "1", "-page_duration", "40000"),
+    ("celt.opus", 48000, 0.2, 2, "-c:a", "libopus", "-b:a", "64k", "-page_duration", "40000"),
     ("hybrid.opus", 48000, 0.2, 1, "-c:a", "libopus", "-b:a", "24k", "-application", "voip"),
     ("silk.opus", 48000, 0.2, 1, "-c:a", "libopus", "-b:a", "12k", "-application", "voip"),
 ]
