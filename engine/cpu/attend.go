@@ -31,10 +31,7 @@ func (p *pass) Attend(q, k, v engine.Tensor, a engine.Attend) engine.Tensor {
 	spans := p.queries(a.Rows)
 	relative := p.relative(in, a)
 	in = p.spreadQueries(in, spans, a)
-	var work []attendPiece
-	for i := range spans {
-		work = append(work, p.pieces(&spans[i], a, relative)...)
-	}
+	work := p.pieces(spans, a, relative)
 	p.engine.pool.run(len(work), func(i int, s *scratch) { p.attend(&work[i], in, y, a, s) })
 	p.merge(work, y, a)
 	p.turnHeads(y, spans, a, gather)

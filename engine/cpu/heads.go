@@ -9,19 +9,17 @@ import (
 // Heads norms and rotates in place.
 func (p *pass) Heads(x engine.Tensor, h engine.Heads) engine.Tensor {
 	t := p.change(x)
-	var f normalizer
-	if h.Norm != nil {
-		f = p.normalizer(*h.Norm, h.Size)
+	f := p.headNorm(h)
+	turns := p.turnRoom[:0]
+	for _, rope := range h.Ropes {
+		turns = append(turns, p.turn(rope, h.Size))
 	}
-	turns := make([]*turn, len(h.Ropes))
-	for i, rope := range h.Ropes {
-		turns[i] = p.turn(rope, h.Size)
-	}
+	p.turnRoom = turns
 	p.eachRows(t, func(from, to int) {
 		for r := from; r < to; r++ {
 			for at := 0; at < t.width; at += h.Size {
 				head := t.row(r)[at : at+h.Size]
-				if h.Norm != nil {
+				if f.by != nil {
 					f.norm(p.loops(h.Size), head, head)
 				}
 				for _, turn := range turns {
@@ -32,6 +30,14 @@ func (p *pass) Heads(x engine.Tensor, h engine.Heads) engine.Tensor {
 		}
 	})
 	return t
+}
+
+// headNorm is that of each head, empty for none.
+func (p *pass) headNorm(h engine.Heads) normalizer {
+	if h.Norm == nil {
+		return normalizer{}
+	}
+	return p.normalizer(*h.Norm, h.Size)
 }
 
 // placeOf is the row of the pass that row r of some is.

@@ -34,7 +34,7 @@ func (p *pass) Norm(x engine.Tensor, n engine.Norm) engine.Tensor {
 	return y
 }
 
-func (f *normalizer) norm(set *kernel.Set, y, x []float32) {
+func (f normalizer) norm(set *kernel.Set, y, x []float32) {
 	n := len(x)
 	if f.centred {
 		mean := float32(sum(x) / float64(n))

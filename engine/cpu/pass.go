@@ -12,14 +12,15 @@ import (
 
 // pass computes eagerly. Its buffers come from the engine's arena.
 type pass struct {
-	engine *Engine
-	set    *kernel.Set
-	ctx    context.Context
-	spans  []span
-	rows   int
-	held   [][]float32 // buffers of live tensors
-	turns  map[engine.Rope]*turn
-	atEnd  []func() // what a sound end does to the caches besides
+	engine   *Engine
+	set      *kernel.Set
+	ctx      context.Context
+	spans    []span
+	rows     int
+	held     [][]float32 // buffers of live tensors
+	turns    map[engine.Rope]*turn
+	turnRoom []*turn
+	atEnd    []func() // what a sound end does to the caches besides
 }
 
 // span is a run of rows of one sequence.
@@ -86,16 +87,18 @@ func (p *pass) tensor(rows, width int) *tensor {
 
 // Keep gives back every buffer but those of xs.
 func (p *pass) Keep(xs ...engine.Tensor) {
-	kept := make([][]float32, len(xs))
-	for i, x := range xs {
-		kept[i] = p.change(x).data
+	for _, x := range xs {
+		p.change(x)
 	}
 	for _, b := range p.held {
-		if !slices.ContainsFunc(kept, func(k []float32) bool { return unsafe.SliceData(k) == unsafe.SliceData(b) }) {
+		if !slices.ContainsFunc(xs, func(x engine.Tensor) bool { return unsafe.SliceData(x.(*tensor).data) == unsafe.SliceData(b) }) {
 			p.engine.spare.give(b)
 		}
 	}
-	p.held = append(p.held[:0], kept...)
+	p.held = p.held[:0]
+	for _, x := range xs {
+		p.held = append(p.held, x.(*tensor).data)
+	}
 }
 
 // Embed expands the rows of the tokens.

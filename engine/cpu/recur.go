@@ -32,11 +32,11 @@ func (p *pass) carry(layer, state int, f func(state []float32, s *span)) {
 func (p *pass) Recur(x, in, forget engine.Tensor, r engine.Recurrence) engine.Tensor {
 	values, inputs, forgets := p.read(x), p.read(in), p.read(forget)
 	y := p.tensor(values.rows, values.width)
-	decay := r.Decay.(*weight).norm(0)
+	slopes := r.Decay.(*weight).decaySlopes()
 	p.carry(r.Layer, values.width, func(h []float32, s *span) {
 		p.parallel((len(h)+chunk-1)/chunk, 16*s.rows*len(h), func(piece int, _ *scratch) {
 			from, to := piece*chunk, min((piece+1)*chunk, len(h))
-			u := newUnit(p.loops(to-from), h[from:to], decay[from:to])
+			u := newUnit(p.loops(to-from), h[from:to], slopes[from:to])
 			for t := range s.rows {
 				at := s.row + t
 				u.step(y.row(at)[from:to], values.row(at)[from:to], inputs.row(at)[from:to], forgets.row(at)[from:to], s.start+t == 0)
@@ -53,14 +53,24 @@ type unit struct {
 	gates, logs, decays []float32 // of one row
 }
 
-func newUnit(set *kernel.Set, h, decay []float32) *unit {
+func newUnit(set *kernel.Set, h, slope []float32) *unit {
 	n := len(h)
-	room := make([]float32, 4*n)
-	u := &unit{set, h, room[:n], room[n : 2*n], room[2*n : 3*n], room[3*n:]}
-	for i, v := range decay {
-		u.slope[i] = float32(-8 * math.Log1p(math.Exp(float64(v))))
+	room := make([]float32, 3*n)
+	return &unit{set, h, slope, room[:n], room[n : 2*n], room[2*n:]}
+}
+
+// decaySlopes are −8·softplus(weight), made at the first use.
+func (w *weight) decaySlopes() []float32 {
+	decay := w.norm(0)
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	if w.slopes == nil {
+		w.slopes = make([]float32, len(decay))
+		for i, v := range decay {
+			w.slopes[i] = float32(-8 * math.Log1p(math.Exp(float64(v))))
+		}
 	}
-	return u
+	return w.slopes
 }
 
 // step is h = a·h + √(1 − a²)·σ(in)·x with log a = slope·σ(forget).

@@ -13,18 +13,18 @@ type view struct {
 	relative []float32
 }
 
-// views are the memories that the rows of s see.
-func (s *span) views(a engine.Attend, relative []float32) []view {
+// views appends the memories that the rows of s see.
+func (s *span) views(all []view, a engine.Attend, relative []float32) []view {
+	s.cache.layer(max(a.Layer, a.Beside-1)) // one that is made moves the others
 	own := view{span: s, layer: s.cache.layer(a.Layer), window: a.Window, ahead: a.Ahead, whole: a.Source, relative: relative}
 	if a.Groups {
 		own.groups = s.groups
 	}
-	if a.Beside == 0 {
-		return []view{own}
+	all = append(all, own)
+	if a.Beside > 0 {
+		all = append(all, view{span: s, layer: s.cache.layer(a.Beside - 1), whole: true})
 	}
-	beside := view{span: s, layer: s.cache.layer(a.Beside - 1), whole: true}
-	own.layer = s.cache.layer(a.Layer) // where it lies now
-	return []view{own, beside}
+	return all
 }
 
 // visible is the range of positions that row i of the span sees, but for those
@@ -137,40 +137,49 @@ type attendPiece struct {
 	last     bool      // of the pieces over the same queries
 }
 
-// pieces splits a span's attention.
-func (p *pass) pieces(s *span, a engine.Attend, relative []float32) []attendPiece {
-	views := s.views(a, relative)
-	group := a.Heads / a.KVHeads
-	queries := max(1, tileRows/group)
-	// One head after the other: its keys and values stay in a cache meanwhile.
+// pieces splits the attention of spans. One head goes after the other: its
+// keys and values stay in a cache meanwhile.
+func (p *pass) pieces(spans []span, a engine.Attend, relative []float32) []attendPiece {
+	views := make([]view, 0, 2*len(spans))
+	queries := max(1, tileRows/(a.Heads/a.KVHeads))
 	var work []attendPiece
-	for head := range a.KVHeads {
-		for from := 0; from < s.rows; from += queries {
-			work = append(work, p.piecesOf(views, head, from, min(from+queries, s.rows), a)...)
+	for i := range spans {
+		s := &spans[i]
+		views = s.views(views, a, relative)
+		seen := views[len(views)-1:]
+		if a.Beside > 0 {
+			seen = views[len(views)-2:]
+		}
+		for head := range a.KVHeads {
+			for from := 0; from < s.rows; from += queries {
+				work = p.piecesOf(work, seen, head, from, min(from+queries, s.rows), a)
+			}
 		}
 	}
 	return work
 }
 
-// piecesOf are those of one head and the rows [from, to) of the span.
-func (p *pass) piecesOf(views []view, head, from, to int, a engine.Attend) (pieces []attendPiece) {
+// piecesOf appends those of one head and the rows [from, to) of a span.
+func (p *pass) piecesOf(work []attendPiece, views []view, head, from, to int, a engine.Attend) []attendPiece {
+	before := len(work)
 	for i := range views {
-		pieces = append(pieces, views[i].shown(from, to)...)
+		work = views[i].shown(work, head, from, to)
 	}
-	if len(pieces) == 0 { // zeros are to be written
-		pieces = []attendPiece{{span: views[0].span, view: &views[0], from: from, to: to}}
+	if len(work) == before { // zeros are to be written
+		work = append(work, attendPiece{span: views[0].span, view: &views[0], head: head, from: from, to: to})
 	}
+	pieces := work[before:]
+	pieces[len(pieces)-1].last = true
 	for i := range pieces {
-		pieces[i].head, pieces[i].last = head, i == len(pieces)-1
 		if len(pieces) > 1 {
 			pieces[i].part = p.alloc((to - from) * a.Heads / a.KVHeads * (2 + a.C))
 		}
 	}
-	return pieces
+	return work
 }
 
-// shown are the pieces in which rows [from, to) of the span see the view.
-func (v *view) shown(from, to int) (pieces []attendPiece) {
+// shown appends the pieces in which rows [from, to) of the span see the view.
+func (v *view) shown(work []attendPiece, head, from, to int) []attendPiece {
 	seen := v.seen(from, to)
 	end := (seen[1] + pageLen - 1) / pageLen
 	for at := seen[0] / pageLen; at < end; {
@@ -178,8 +187,8 @@ func (v *view) shown(from, to int) (pieces []attendPiece) {
 		if v.span.rows <= fewRows {
 			next = min(next, (at/chunkPages+1)*chunkPages)
 		}
-		pieces = append(pieces, attendPiece{span: v.span, view: v, from: from, to: to, pages: [2]int{at, next}, seen: seen})
+		work = append(work, attendPiece{span: v.span, view: v, head: head, from: from, to: to, pages: [2]int{at, next}, seen: seen})
 		at = next
 	}
-	return pieces
+	return work
 }

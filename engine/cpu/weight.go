@@ -27,6 +27,7 @@ type weight struct {
 
 	mutex   sync.Mutex
 	vectors map[float32][]float32 // weight + offset, by offset
+	slopes  []float32             // of a recurrence
 	split   []*weight
 }
 
