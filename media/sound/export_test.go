@@ -21,3 +21,6 @@ func FixOggChecksums(data []byte) []byte {
 	}
 	return data
 }
+
+// CheckVorbis is what is looked for in headers before the decoder sees them.
+var CheckVorbis = checkVorbis
