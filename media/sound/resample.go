@@ -93,13 +93,12 @@ func newBank(up, down int) *bank {
 }
 
 func (b *bank) run(samples []float32, n int) []float32 {
-	padded := make([]float32, len(samples)+b.taps)
-	copy(padded[b.reach-1:], samples)
 	out := make([]float32, n)
+	edge := make([]float32, b.taps)
 	at, rest := 0, 0 // the moment, in samples of the source: at + rest/up
 	exact := b.phases == b.up
 	for i := range out {
-		window := padded[at : at+b.taps]
+		window := b.window(samples, at, edge)
 		if exact {
 			out[i] = dot(b.rows[rest*b.taps:][:b.taps], window)
 		} else {
@@ -114,6 +113,22 @@ func (b *bank) run(samples []float32, n int) []float32 {
 		rest %= b.up
 	}
 	return out
+}
+
+// window is what the filter meets at a moment: a piece of the source, or at
+// its ends a copy in edge with the silence around it. A padded copy of all the
+// source would double the memory of long recordings.
+func (b *bank) window(samples []float32, at int, edge []float32) []float32 {
+	from := at - b.reach + 1
+	if from >= 0 && from+b.taps <= len(samples) {
+		return samples[from : from+b.taps]
+	}
+	clear(edge)
+	low, high := max(from, 0), min(from+b.taps, len(samples))
+	if low < high {
+		copy(edge[low-from:], samples[low:high])
+	}
+	return edge
 }
 
 // dot keeps four sums: with one, each addition waits for the last.

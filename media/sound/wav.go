@@ -125,6 +125,7 @@ func decodeWAVData(body []byte, size, long uint64, f *wavFormat, m *mixer) error
 		missing, size = size-uint64(len(body)), uint64(len(body))
 	}
 	step := f.size * f.channels
+	m.out = make([]float32, 0, min(int(size)/step, m.limit))
 	for b := body[:size]; len(b) >= step; b = b[step:] {
 		var sum float64
 		for c := 0; c < step; c += f.size {
