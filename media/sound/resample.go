@@ -29,7 +29,7 @@ const maxBank = 1 << 20
 // Resample changes the rate of a recording from one to another, both in
 // samples per second. The result has ceil(n·to/from) samples, the first at the
 // same moment as the first of the source, on which silence borders. What the
-// slower rate has no room for is taken out, at least 100 dB down. The result
+// slower rate has no room for is taken out, at least 95 dB down. The result
 // is a new slice also where the rates are the same.
 //
 // The method is the polyphase one (Crochiere and Rabiner, Multirate Digital
