@@ -108,10 +108,31 @@ func (e *Engine) Begin(ctx context.Context, spans []engine.Span) engine.Pass {
 		if s.Source {
 			start = 0
 		}
+		end := start + s.Rows
+		if s.Behind > 0 {
+			end = min(end, c.n)
+		}
 		p.spans = append(p.spans, span{cache: c, kept: kept, source: s.Source, behind: s.Behind > 0, row: row, rows: s.Rows,
-			start: start, first: start, end: start + s.Rows, groups: s.Groups, grid: s.Grid})
+			start: start, first: start, end: end, groups: s.Groups, reach: reach(start, s.Groups), grid: s.Grid})
 		row += s.Rows
 	}
 	p.rows = row
 	return p
+}
+
+// reach is, for each row, the position after the last of its group.
+func reach(start int, groups []int32) []int {
+	if groups == nil {
+		return nil
+	}
+	ends, reach := map[int32]int{}, make([]int, len(groups))
+	for i, g := range groups {
+		ends[g] = start + i + 1
+	}
+	for i, g := range groups {
+		if g > 0 {
+			reach[i] = ends[g]
+		}
+	}
+	return reach
 }

@@ -207,13 +207,8 @@ func transpose(set *kernel.Set, dst, src []float32) {
 func (p *pass) floatPanel(x *tensor, pr *product, from, to int, s *scratch) {
 	set, w, k := p.set, pr.w, pr.w.cols
 	nr := set.NR
-	wide := up8(k)
-	panel := grown(&s.more, nr*wide+set.Rows[0]*nr)
-	rows := w.rowsOf(from, to, nr, wide, s)
-	for r := 0; r < nr; r += 8 {
-		set.Interleave((*byte)(unsafe.Pointer(&panel[r])), 4*nr, (*byte)(unsafe.Pointer(&rows[r*wide])), 4*wide, wide)
-	}
-	out := panel[nr*wide:]
+	panel, out := grown(&s.more, nr*up8(k)), grown(&s.out, set.Rows[0]*nr)
+	w.floatPanel(set, panel, from, to, s)
 	for at := 0; at < x.rows; {
 		m := tallest(set, x.rows-at)
 		clear(out)
@@ -222,6 +217,16 @@ func (p *pass) floatPanel(x *tensor, pr *product, from, to int, s *scratch) {
 			copy(pr.y.row(at + r)[from:to], out[r*nr:])
 		}
 		at += m
+	}
+}
+
+// floatPanel lays rows [from, to), at most NR, side by side: [K][NR], with room
+// for K rounded up to 8. Those missing are zero.
+func (w *weight) floatPanel(set *kernel.Set, panel []float32, from, to int, s *scratch) {
+	nr, wide := set.NR, up8(w.cols)
+	rows := w.rowsOf(from, to, nr, wide, s)
+	for r := 0; r < nr; r += 8 {
+		set.Interleave((*byte)(unsafe.Pointer(&panel[r])), 4*nr, (*byte)(unsafe.Pointer(&rows[r*wide])), 4*wide, wide)
 	}
 }
 

@@ -34,6 +34,7 @@ type span struct {
 
 	first, end int // positions that the rows of the whole span take
 	groups     []int32
+	reach      []int // of each row, the position after the last of its group
 	grid       [][2]int32
 }
 

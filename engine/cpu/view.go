@@ -43,12 +43,12 @@ func (v *view) visible(i int) (from, to int) {
 	return from, to
 }
 
-// group is row i's, 0 for none.
-func (v *view) group(i int) int32 {
+// reach is the position after the last of row i's group, 0 where there is none.
+func (v *view) reach(i int) int {
 	if v.groups == nil {
 		return 0
 	}
-	return v.groups[v.span.start+i-v.span.first]
+	return v.span.reach[v.span.start+i-v.span.first]
 }
 
 // seen is the range of positions that some of the rows [from, to) see.
@@ -56,12 +56,7 @@ func (v *view) seen(from, to int) [2]int {
 	first, _ := v.visible(from)
 	_, end := v.visible(to - 1)
 	for i := from; i < to; i++ {
-		g := v.group(i)
-		for j := len(v.groups) - 1; g > 0 && v.span.first+j >= end; j-- {
-			if v.groups[j] == g {
-				end = v.span.first + j + 1
-			}
-		}
+		end = max(end, v.reach(i))
 	}
 	return [2]int{max(first, v.layer.first*pageLen), end}
 }
@@ -71,20 +66,24 @@ func (v *view) seen(from, to int) [2]int {
 func (v *view) mask(scores []float32, i, n int, with float32) bool {
 	from, to := v.visible(i)
 	from, to = min(max(0, from-n*pageLen), pageLen), max(0, min(pageLen, to-n*pageLen))
-	g := v.group(i)
-	if from >= to && g <= 0 {
+	end := min(v.reach(i)-n*pageLen, pageLen)
+	if from >= max(to, end) {
 		return false
 	}
 	fill(scores[:from], with)
-	if g <= 0 {
+	if end <= to {
 		fill(scores[to:], with)
 		return true
 	}
-	for j := max(from, to); j < pageLen; j++ {
-		if row := n*pageLen + j - v.span.first; row >= len(v.groups) || v.groups[row] != g {
+	// What comes later is seen where it is of the row's group.
+	of := v.span.first - n*pageLen // the page's position of row 0 of the span
+	group := v.groups[v.span.start+i-v.span.first]
+	for j := to; j < end; j++ {
+		if v.groups[j-of] != group {
 			scores[j] = with
 		}
 	}
+	fill(scores[end:], with)
 	return true
 }
 
