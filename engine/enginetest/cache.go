@@ -259,3 +259,46 @@ func concurrent(l *lab) {
 	}
 	all.Wait()
 }
+
+// concurrentKinds: the same of a decoder with a source, experts and a
+// recurrence, and of a tower, whose weights an engine may prepare when they are
+// first used.
+func concurrentKinds(l *lab) {
+	a, b := attention(2, 1, 12, 30, 0), l.recurrentBlock(24, 3, true)
+	b.conv.Layer, b.recur.Layer = 2, 3
+	layers := append(withSource(engine.Half, a), b.layers()[1:]...)
+	e := engine.Experts{GateUp: l.weight(checkpoint.Q8_0, 4*2*32, 64), Down: l.weight(checkpoint.Q8_0, 4*64, 32), Count: 4, Top: 2}
+	table, blocks := l.weight(checkpoint.Q8_0, 24, 64), l.weight(checkpoint.F16, 24, 12)
+	conv := engine.Conv2D{Weight: l.weight(checkpoint.F16, 24, 3), In: 1, Out: 24, Size: [2]int{1, 3}, Stride: [2]int{1, 3}}
+	data := l.normals(5 * 3)
+	var all sync.WaitGroup
+	for range 3 {
+		all.Go(func() {
+			c := l.NewCache(layers)
+			for range 4 {
+				conv := conv
+				conv.Lengths = []int{2, 3}
+				p := l.Begin(l.Context(), []engine.Span{{Cache: c, Rows: 5, Source: true}})
+				x := p.Conv2D(p.Write(data, 3), conv)
+				k := p.Columns(x, 0, 12)
+				source := a
+				source.Layer = 1
+				p.Attend(nil, k, k, source)
+				l.end(p)
+
+				p = l.Begin(l.Context(), []engine.Span{{Cache: c, Rows: 5}})
+				x = p.Conv2D(p.Write(data, 3), conv)
+				k = p.Columns(x, 0, 12)
+				beside := a
+				beside.Beside = 2
+				y := p.Conv1D(p.Attend(x, k, k, beside), b.conv)
+				y = p.Recur(y, p.BlockLinear(y, blocks, 2), p.BlockLinear(y, blocks, 2), b.recur)
+				z := p.Expect(y, table, 1)
+				p.Experts(z, p.Columns(z, 3, 4), e)
+				l.end(p)
+			}
+			c.Close()
+		})
+	}
+	all.Wait()
+}

@@ -44,14 +44,15 @@ func (l *lab) convolve(c engine.Conv2D, places int, lengths []int) {
 		rows, want = rows+n, want+c.Steps(0, n)
 	}
 	c.Lengths = lengths
+	next := l.weight(checkpoint.F32, 5, c.Steps(1, places)*c.Out)
 	l.pass(rows, func(p engine.Pass) {
 		x := l.random(p, rows, places*c.In)
 		y := p.Conv2D(x, c)
 		if n, width := y.Dims(); n != want || width != c.Steps(1, places)*c.Out {
 			l.Errorf("clips of %v times are [%d, %d], want [%d, %d]", lengths, n, width, want, c.Steps(1, places)*c.Out)
 		}
-		p.Gate(y, nil, engine.ReLU) // goes on with other rows than the pass has
 		p.Conv2D(x, c)
+		p.Linear(p.Gate(y, nil, engine.ReLU), next) // other rows than the pass has
 	})
 }
 

@@ -8,7 +8,12 @@
 // with the tested one's result. So each operation is judged on its own inputs
 // and errors do not add up, however long the computation; a whole model can be
 // run through it. It also reports operations that change arguments they may
-// not, wrong shapes, and caches whose lengths differ.
+// not, wrong shapes, and caches whose lengths differ. Only memories are each
+// engine's own: keys and values, which come from common inputs, and the states
+// of recurrences, whose drift the tolerances follow.
+//
+// That the suite finds what it is for is tested with engines that have one
+// fault each (faults_test.go).
 //
 // # Tolerances
 //

@@ -27,7 +27,7 @@ func Run(t *testing.T, new func(t *testing.T) engine.Engine) {
 		{"Ahead", aheads}, {"Groups", groups}, {"Relative", relatives}, {"Source", sources}, {"Behind", behinds},
 		{"Precision", precisions}, {"Int8", int8Caches},
 		{"Cache", caches}, {"Truncate", truncates}, {"Window", windows}, {"Failure", failures}, {"Life", lives},
-		{"Interleaved", interleaved}, {"Concurrent", concurrent},
+		{"Interleaved", interleaved}, {"Concurrent", concurrent}, {"ConcurrentKinds", concurrentKinds},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			e := new(t)

@@ -132,7 +132,8 @@ func expertLimits(limits []float64, x, scores []float32, e engine.Experts) {
 			var result, through float64
 			for i, w := range row {
 				result += float64(w) * float64(h[i])
-				through += math.Pow(float64(w)*off[i], 2)
+				moved := float64(w) * off[i]
+				through += moved * moved
 			}
 			limits[c] += share * (productLimit(h, second.stored.Type.Quantised())*norms[expert*len(x)+c] + math.Sqrt(through) + 4*relative*math.Abs(result))
 		}

@@ -51,7 +51,7 @@ func (b recurrentBlock) run(p engine.Pass, x inputs, from, to int) engine.Tensor
 }
 
 func recurs(l *lab) {
-	for i, width := range []int{3, 6, 12, 20, 64, 130} {
+	for i, width := range []int{3, 6, 12, 20, 64, 130, 520} {
 		b := l.recurrentBlock(width, 2+i%3, i%2 == 0)
 		c, d := l.NewCache(b.layers()), l.NewCache(b.layers())
 		for _, rows := range [][3]int{{1, 40, 2}, {3, 1, 1}, {1, 1, 9}, {60, 5, 1}} {
