@@ -61,7 +61,7 @@ func OpenAnimation(data []byte, limits Limits) (*Animation, error) {
 		return nil, errors.New("not an animation that can be read: want GIF or WebP")
 	}
 	if err == nil {
-		a.name, err = name, limits.checkSize(a.Width, a.Height)
+		a.name, err = name, limits.Check(a.Width, a.Height)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the %s animation: %w", name, explain(err))

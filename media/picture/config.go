@@ -326,7 +326,7 @@ func readSize(raw json.RawMessage, c *Config) error {
 		}
 		c.Width, c.Height = s.Width, s.Height
 	}
-	return Limits{}.checkSize(c.Width, c.Height)
+	return Limits{}.Check(c.Width, c.Height)
 }
 
 // readTriple takes three numbers or one for all channels.

@@ -96,7 +96,7 @@ func (f format) read(data []byte, limits Limits) (m *Image, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := limits.checkSize(width, height); err != nil {
+	if err := limits.Check(width, height); err != nil {
 		return nil, err
 	}
 	m, err = f.decode(data, limits)

@@ -195,7 +195,7 @@ func decodeAVIF(data []byte, limits Limits) (*Image, error) {
 		return nil, err
 	}
 	width, height, wide := int(v[0]), int(v[1]), v[2] > 8
-	if err := limits.checkSize(width, height); err != nil {
+	if err := limits.Check(width, height); err != nil {
 		return nil, err
 	}
 	size := 4 * width * height
@@ -274,7 +274,7 @@ func decodeHEIC(data []byte, limits Limits) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := limits.checkSize(int(v[0]), int(v[1])); err != nil {
+	if err := limits.Check(int(v[0]), int(v[1])); err != nil {
 		return nil, err
 	}
 	l, err := newHEIFLayout(int(v[0]), int(v[1]), v[2], v[3])

@@ -46,14 +46,16 @@ const (
 // ErrTooLarge is wrapped by errors about a file or a picture beyond its [Limits].
 var ErrTooLarge = errors.New("too large")
 
-func (l Limits) bytes() int {
+// MaxBytes is the limit of a file's bytes.
+func (l Limits) MaxBytes() int {
 	if l.Bytes <= 0 {
 		return defaultBytes
 	}
 	return l.Bytes
 }
 
-func (l Limits) pixels() int {
+// MaxPixels is the limit of a picture's pixels.
+func (l Limits) MaxPixels() int {
 	if l.Pixels <= 0 {
 		return defaultPixels
 	}
@@ -61,28 +63,29 @@ func (l Limits) pixels() int {
 }
 
 func (l Limits) checkBytes(n int) error {
-	if n > l.bytes() {
-		return fmt.Errorf("picture file is %w: it has more than the limit of %d bytes", ErrTooLarge, l.bytes())
+	if n > l.MaxBytes() {
+		return fmt.Errorf("picture file is %w: it has more than the limit of %d bytes", ErrTooLarge, l.MaxBytes())
 	}
 	return nil
 }
 
-func (l Limits) checkSize(width, height int) error {
+// Check refuses a size without pixels or beyond the limits; no side may be longer than 65,535.
+func (l Limits) Check(width, height int) error {
 	if width <= 0 || height <= 0 {
 		return fmt.Errorf("picture has no pixels: its header says %d × %d", width, height)
 	}
 	if width > maxSide || height > maxSide {
 		return fmt.Errorf("picture is %w: %d × %d pixels, the limit is %d a side", ErrTooLarge, width, height, maxSide)
 	}
-	if width > l.pixels()/height {
-		return fmt.Errorf("picture is %w: %d × %d pixels, the limit is %d in all: scale it down first", ErrTooLarge, width, height, l.pixels())
+	if width > l.MaxPixels()/height {
+		return fmt.Errorf("picture is %w: %d × %d pixels, the limit is %d in all: scale it down first", ErrTooLarge, width, height, l.MaxPixels())
 	}
 	return nil
 }
 
 // Read decodes the picture that r yields. It reads no more than limits allow.
 func Read(r io.Reader, limits Limits) (*Image, error) {
-	data, err := io.ReadAll(io.LimitReader(r, int64(limits.bytes())+1))
+	data, err := io.ReadAll(io.LimitReader(r, int64(limits.MaxBytes())+1))
 	if err != nil {
 		return nil, err
 	}

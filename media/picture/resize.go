@@ -84,7 +84,7 @@ func (m *Image) Resize(width, height int, filter Filter) (*Image, error) {
 	if filter != Bilinear && filter != Bicubic {
 		return nil, fmt.Errorf("resampling filter %d is not supported: want %d (bilinear) or %d (bicubic)", filter, Bilinear, Bicubic)
 	}
-	if err := (Limits{}).checkSize(width, height); err != nil {
+	if err := (Limits{}).Check(width, height); err != nil {
 		return nil, fmt.Errorf("cannot resize to %d × %d: %w", width, height, err)
 	}
 	if m.Width <= 0 || m.Height <= 0 || m.Width > maxSide || m.Height > maxSide || len(m.Pix) != 3*m.Width*m.Height {

@@ -154,7 +154,7 @@ func newWebPFrame(chunks []riffChunk, limits Limits) (animationFrame, error) {
 	if err != nil {
 		return animationFrame{}, err
 	}
-	if err := limits.checkSize(c.Width, c.Height); err != nil {
+	if err := limits.Check(c.Width, c.Height); err != nil {
 		return animationFrame{}, err
 	}
 	file := riffFile(picture.whole)
