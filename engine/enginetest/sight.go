@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"lapidary/engine"
@@ -43,8 +44,8 @@ func groups(l *lab) {
 func (l *lab) seen(a engine.Attend) {
 	var spans []engine.Span
 	var all []*sequence
-	for _, held := range []int{0, 1, 140} {
-		s, c := l.sequence(a, 280), l.NewCache(layersOf(a))
+	for i, held := range []int{0, 1, 140} {
+		s, c := l.sequence(a, 280), l.NewCache(keeping([]engine.Precision{engine.Exact, engine.Half, engine.Int8}[i], a))
 		if held > 0 {
 			l.run(s, c, held)
 		}
@@ -86,18 +87,19 @@ func relatives(l *lab) {
 		a           engine.Attend
 		far, places int
 		ahead       int
+		keep        engine.Precision
 	}{
-		{attention(4, 4, 16, 13, 50), 12, 13, 0},
-		{attention(2, 1, 32, 0, 0), 5, 6, 0},
-		{attention(2, 2, 12, 7, 0), 10, 14, 3}, // places beyond the window, and ahead
-		{attention(3, 1, 3, 20, 5), 4, 9, engine.All},
-		{attention(4, 2, 20, 0, 0), 300, 290, 0}, // not for the nearest
-		{attention(2, 1, 64, 129, 0), 2, 1, 0},
+		{attention(4, 4, 16, 13, 50), 12, 13, 0, engine.Half},
+		{attention(2, 1, 32, 0, 0), 5, 6, 0, engine.Int8},
+		{attention(2, 2, 12, 7, 0), 10, 14, 3, engine.Exact}, // places beyond the window, and ahead
+		{attention(3, 1, 3, 20, 5), 4, 9, engine.All, engine.Half},
+		{attention(4, 2, 20, 0, 0), 300, 290, 0, engine.Int8}, // not for the nearest
+		{attention(2, 1, 64, 129, 0), 2, 1, 0, engine.Half},
 	} {
 		a := c.a
 		a.Far, a.Ahead = c.far, c.ahead
 		l.Run(fmt.Sprintf("%s, %d places from %d back", name(a), c.places, c.far), func(l *lab) {
-			s, cache, width := l.sequence(a, 200), l.NewCache(layersOf(a)), a.Heads*a.C
+			s, cache, width := l.sequence(a, 200), l.NewCache(keeping(c.keep, a)), a.Heads*a.C
 			for _, rows := range []int{1, 40, 1, 95, 30} {
 				from := cache.Len()
 				p := l.Begin(l.Context(), []engine.Span{{Cache: cache, Rows: rows}, {Rows: 5}})
@@ -109,5 +111,44 @@ func relatives(l *lab) {
 				l.end(p)
 			}
 		})
+	}
+	l.Run("pieces", relativePieces)
+}
+
+// relativePieces: however a sequence is cut, its rows get the same, also with
+// places and a source beside.
+func relativePieces(l *lab) {
+	const n, places = 150, 40
+	a := attention(4, 2, 20, 60, 0)
+	a.Far, a.Beside = 30, 2
+	s, width := l.sequence(a, n), a.Heads*a.C
+	moves, keys, values := l.normals(places*width), l.halfs(50*2*20), l.halfs(50*2*20)
+	var whole []float32
+	for _, sizes := range [][]int{{n}, {1, 127, 2, 20}, slices.Repeat([]int{1}, n)} {
+		c := l.NewCache(withSource(engine.Half, a))
+		p := l.Begin(l.Context(), []engine.Span{{Cache: c, Rows: 50, Source: true}})
+		source := attention(4, 2, 20, 0, 0)
+		source.Layer = 1
+		p.Attend(nil, p.Write(keys, 2*20), p.Write(values, 2*20), source)
+		l.end(p)
+		var got []float32
+		for _, rows := range sizes {
+			from := c.Len()
+			p := l.Begin(l.Context(), []engine.Span{{Cache: c, Rows: rows}})
+			a.Relative = p.Write(moves, width)
+			q, k, v := s.rows(from, from+rows)
+			got = append(got, read(p, attend(p, a, q, k, v))...)
+			l.end(p)
+		}
+		if whole == nil {
+			whole = got
+		}
+		limit := 2 * attentionExact * max(greatest(s.v), greatest(values))
+		for i, want := range whole {
+			if diff := math.Abs(float64(got[i] - want)); diff > limit {
+				l.Fatalf("in %d pieces, element %d is %v, want %v as in one", len(sizes), i, got[i], want)
+			}
+		}
+		c.Close()
 	}
 }

@@ -17,6 +17,7 @@ func sources(l *lab) {
 			l.Run(fmt.Sprintf("%s, precision %d", name(a), keep), func(l *lab) { l.decode(a, keep) })
 		}
 	}
+	l.Run("mixed", sourceMixed)
 	l.Run("failures", sourceFailures)
 	l.Run("size", sourceSize)
 }
@@ -92,6 +93,20 @@ func (l *lab) sourceOnly(a engine.Attend, n, m int, c, d engine.Cache) {
 	a.Rows = []int{n, n + m - 1}[:min(2, m)]
 	p.Attend(l.random(p, len(a.Rows), a.Heads*a.C), nil, nil, a)
 	p.Discard()
+}
+
+// sourceMixed: a layer and its source that keep different precisions.
+func sourceMixed(l *lab) {
+	a := attention(4, 2, 32, 20, 0)
+	for _, keep := range [][2]engine.Precision{{engine.Int8, engine.Exact}, {engine.Half, engine.Int8}, {engine.Exact, engine.Half}} {
+		layers := withSource(keep[0], a)
+		layers[1].Keep = keep[1]
+		c, d := l.NewCache(layers), l.NewCache(withSource(keep[1], a))
+		l.end(l.encoding(l.Context(), a, []int{60, 9}, c, d))
+		l.decoding(a, 30, 2, c, d)
+		l.decoding(a, 1, 1, c, d)
+		l.sourceOnly(a, 1, 3, c, d)
+	}
 }
 
 // sourceFailures: passes that fail leave the source as it was, also where there
