@@ -11,7 +11,7 @@ import (
 
 // TestWithoutTokenizer scores ids with bare weights, on both engines.
 func TestWithoutTokenizer(t *testing.T) {
-	const folder = "gemma/testdata/gemma3_text"
+	const folder = "gemma/testdata/goldens/gemma3_text"
 	if _, err := lapidary.Open(t.Context(), folder); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a folder without a tokenizer opens with %v", err)
 	}

@@ -25,6 +25,7 @@ type Checkpoint struct {
 
 	folder string // that siblings are in; empty for GGUF
 	config []byte
+	parts  []*Checkpoint // that Part opened
 }
 
 // Open maps the model at path, which is one of
@@ -183,10 +184,29 @@ func (c *Checkpoint) Sibling(name string) ([]byte, error) {
 	return readSmall(filepath.Join(c.folder, local), maxSibling)
 }
 
+// Part opens the checkpoint in a folder beside a safetensors one, such as
+// "2_Dense". It is closed with c, and opened by one
+// goroutine at a time. The error is [fs.ErrNotExist] when there is
+// none.
+func (c *Checkpoint) Part(name string) (*Checkpoint, error) {
+	local, err := filepath.Localize(name)
+	if err != nil || c.folder == "" {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	part, err := Open(filepath.Join(c.folder, local))
+	if err == nil {
+		c.parts = append(c.parts, part)
+	}
+	return part, err
+}
+
 // Close removes the memory maps. Every slice that came from the checkpoint,
 // and its Metadata, is invalid afterwards: touching one ends the process.
 func (c *Checkpoint) Close() error {
 	var errs []error
+	for _, part := range c.parts {
+		errs = append(errs, part.Close())
+	}
 	for i := range c.maps {
 		errs = append(errs, c.maps[i].Unmap())
 	}

@@ -43,9 +43,41 @@ func inverse(names map[string]string) map[string]string {
 	return back
 }
 
-// prefixes are the places a decoder hangs at in Hugging Face files, longest
-// first: text models, and both generations of multimodal ones.
-var prefixes = []string{"language_model.model.", "model.language_model.", "language_model.", "model."}
+// trunk are the words before a decoder's names in Hugging Face files, in any
+// order and number: where in a larger model it hangs is no part of its name.
+var trunk = []string{"model.", "language_model."}
+
+// branches are what the trunk's other limbs are called by some files, and what
+// they are called here.
+var branches = []struct{ from, to string }{
+	{"vision_tower.vision_model.", "vision_tower."},
+	{"vision_model.", "vision_tower."},
+	{"encoder.vision_tower.vision_model.", "vision_tower."},
+	{"encoder.vision_tower.", "vision_tower."},
+	{"encoder.embed_vision.", "embed_vision."},
+	{"encoder.multi_modal_projector.", "multi_modal_projector."},
+	{"encoder.text_model.", "encoder."},
+	{"encoder.language_model.", "encoder."},
+	{"ple.", ""},
+}
+
+// words are parts of names that families spell differently.
+var words = map[string]string{
+	"pre_self_attn_layernorm":  "input_layernorm",
+	"post_self_attn_layernorm": "post_attention_layernorm",
+	"temporal_pre_norm":        "input_layernorm",
+	"channel_pre_norm":         "pre_feedforward_layernorm",
+	"layer_norm1":              "input_layernorm",
+	"layer_norm2":              "pre_feedforward_layernorm",
+	"temporal_block":           "self_attn",
+	"mlp_block":                "mlp",
+	"final_norm":               "norm",
+	"fc1":                      "up_proj",
+	"fc2":                      "down_proj",
+	"out_proj":                 "o_proj",
+	"ple_block":                "",
+	"linear":                   "", // of a layer that is bounded, or alone
+}
 
 // canonicalGGUF is the canonical form of a GGUF name of the given
 // general.architecture. Unknown names stay as they are.
@@ -60,16 +92,37 @@ func ggufName(arch, canonical string) string {
 	return name
 }
 
-// canonicalHF strips a known prefix when what remains is a canonical name.
+// canonicalHF strips the trunk and translates what is left.
 func canonicalHF(name string) string {
-	for _, p := range prefixes {
-		if rest, ok := strings.CutPrefix(name, p); ok {
-			if _, known := rename(rest, ggufNamesBack); known {
-				return rest
+	rest := name
+	for again := true; again; {
+		again = false
+		for _, t := range trunk {
+			if after, ok := strings.CutPrefix(rest, t); ok {
+				rest, again = after, true
 			}
 		}
 	}
-	return name
+	for _, b := range branches {
+		if after, ok := strings.CutPrefix(rest, b.from); ok {
+			rest = b.to + after
+			break
+		}
+	}
+	parts := strings.Split(rest, ".")
+	kept := parts[:0]
+	for _, part := range parts {
+		if to, ok := words[part]; ok {
+			part = to
+		}
+		if part != "" {
+			kept = append(kept, part)
+		}
+	}
+	if len(kept) == 0 {
+		return name
+	}
+	return strings.Join(kept, ".")
 }
 
 // rename looks a name up in the first table that has it.

@@ -59,10 +59,16 @@ func TestCanonicalHF(t *testing.T) {
 		"model.layers.25.self_attn.q_proj.weight":                         "layers.25.self_attn.q_proj.weight",
 		"language_model.model.layers.0.mlp.gate_proj.weight":              "layers.0.mlp.gate_proj.weight",
 		"model.language_model.layers.0.post_feedforward_layernorm.weight": "layers.0.post_feedforward_layernorm.weight",
-		"model.vision_tower.norm.weight":                                  "model.vision_tower.norm.weight",
-		"vision_tower.vision_model.encoder.layers.0.mlp.fc1.weight":       "vision_tower.vision_model.encoder.layers.0.mlp.fc1.weight",
-		"model.layers.0.self_attn.rotary_emb.inv_freq":                    "model.layers.0.self_attn.rotary_emb.inv_freq",
-		"model.layers.N.mlp.up_proj.weight":                               "model.layers.N.mlp.up_proj.weight",
+		"model.vision_tower.norm.weight":                                  "vision_tower.norm.weight",
+		"vision_tower.vision_model.encoder.layers.0.mlp.fc1.weight":       "vision_tower.encoder.layers.0.mlp.up_proj.weight",
+		"model.model.language_model.model.layers.3.mlp.up_proj.weight":    "layers.3.mlp.up_proj.weight",
+		"model.encoder.vision_tower.post_layernorm.bias":                  "vision_tower.post_layernorm.bias",
+		"model.encoder.language_model.layers.2.layer_scalar":              "encoder.layers.2.layer_scalar",
+		"model.decoder.layers.0.pre_self_attn_layernorm.weight":           "decoder.layers.0.input_layernorm.weight",
+		"model.layers.1.temporal_block.rg_lru.recurrent_param":            "layers.1.self_attn.rg_lru.recurrent_param",
+		"language_model.layers.1.ple_block.per_layer_projection.weight":   "layers.1.per_layer_projection.weight",
+		"language_model.ple.per_layer_projection_norm.weight":             "per_layer_projection_norm.weight",
+		"model.": "model.",
 	} {
 		if got := canonicalHF(name); got != want {
 			t.Errorf("canonicalHF(%q) = %q, want %q", name, got, want)

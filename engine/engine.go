@@ -255,6 +255,7 @@ type Attend struct {
 	Heads, KVHeads, C int
 	Window            int     // positions a row sees back, itself included; 0 for all
 	Ahead             int     // positions a row sees after its own, within its span; All for all
+	Anchored          bool    // the Window of a span's first row is that of all its rows
 	Groups            bool    // rows see their group (Span.Groups), of it no further back than Window
 	Scale             float32 // of the scores
 	SoftCap           float32 // of the scores, 0 for none

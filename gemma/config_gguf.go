@@ -10,22 +10,33 @@ import (
 
 // fromMetadata reads the keys llama.cpp's converter writes, each under the
 // architecture's name.
-func fromMetadata(m *checkpoint.Metadata) (settings, error) {
+func fromMetadata(m *checkpoint.Metadata) (Config, error) {
+	s, err := metadataSettings(m)
+	if err != nil {
+		return Config{}, err
+	}
+	c := Config{Family: s.family, Tokens: noTokens}
+	c.Stack, err = s.stack()
+	return c, err
+}
+
+func metadataSettings(m *checkpoint.Metadata) (settings, error) {
 	family, _ := m.String("general.architecture")
 	t, ok := traits[family]
-	if !ok {
+	if !ok || !t.gguf {
 		return settings{}, fmt.Errorf("general.architecture %q is not a Gemma text model this version runs (gemma, gemma2, gemma3)", family)
 	}
 	r := metaReader{m: m, prefix: family + "."}
 	s := settings{
 		family: family,
 		width:  r.size("embedding_length"), context: r.size("context_length"), layers: r.size("block_count"),
-		feed: r.size("feed_forward_length"), heads: r.size("attention.head_count"), kvHeads: r.size("attention.head_count_kv"),
+		feed: []int{r.size("feed_forward_length")}, heads: r.size("attention.head_count"), kvHeads: r.size("attention.head_count_kv"),
 		headSize: r.sizeOr("attention.key_length", 256), window: r.sizeOr("attention.sliding_window", t.window),
 		eps:          r.number("attention.layer_norm_rms_epsilon", 1e-6),
 		attentionCap: r.number("attn_logit_softcapping", t.attCap), finalCap: r.number("final_logit_softcapping", t.finalCap),
-		qkNorm: t.qkNorm, postNorms: t.postNorms,
+		qkNorm: t.qkNorm, postNorms: t.postNorms, groups: t.groups,
 	}
+	s.globalKVHeads, s.globalHeadSize = s.kvHeads, s.headSize
 	if r.err != nil {
 		return settings{}, r.err
 	}
@@ -50,7 +61,7 @@ func fromMetadata(m *checkpoint.Metadata) (settings, error) {
 	return s, r.err
 }
 
-func or(v, otherwise float64) float64 {
+func or[T int | float64](v, otherwise T) T {
 	if v != 0 {
 		return v
 	}

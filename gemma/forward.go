@@ -37,6 +37,23 @@ type Step struct {
 	// Best, if not 0, is how many of a row's greatest logits are needed: where
 	// an engine finds them sooner than all, the others are −Inf.
 	Best int
+	// Soft are embeddings that stand in for those of some tokens.
+	Soft []Soft
+	// Together are the tokens, [from, to), that see each other and not their
+	// past alone: those of one picture, or PaliGemma's prefix. What no layer of
+	// the model lets see each other stays as it is.
+	Together [][2]int
+	// Throughout makes Together hold in every layer, also in those that let rows
+	// see their past alone: Gemma 4 unified was trained so, and generates with
+	// pictures seen together in its local layers.
+	Throughout bool
+}
+
+// Soft are soft tokens: rows of the model's width that take the place of a
+// step's tokens from At on.
+type Soft struct {
+	At      int
+	Vectors []float32
 }
 
 // Forward runs the steps as one pass and puts the logits they want into out,
@@ -89,33 +106,22 @@ func (m *Model) ForwardObserved(ctx context.Context, steps []Step, out *Logits, 
 	return m.forward(ctx, steps, &watcher{observe: o}, m.collect(out))
 }
 
-// forward is the whole model: embed, the blocks, the final norm, and the head
+// forward is the whole model: embed, the layers, the last norm, and the head
 // over the rows that want it, a few at a time.
 func (m *Model) forward(ctx context.Context, steps []Step, watch *watcher, out sink) error {
-	ids, spans, wanted, err := m.flatten(steps)
-	if err != nil || len(ids) == 0 {
+	if m.text == nil {
+		return fmt.Errorf("a %s model gives no logits", m.config.Family)
+	}
+	in, err := m.text.flatten(steps)
+	if err != nil || len(in.ids) == 0 {
 		return err
 	}
-	p := m.engine.Begin(ctx, spans)
-	x := watch.see(p, "embed", p.Embed(m.embed, ids, m.config.EmbedScale)) // [R, D]
-	for i := range m.blocks {
-		if ctx.Err() != nil {
-			break // End says so
-		}
-		if i == len(m.blocks)-1 && len(wanted) < len(ids) {
-			x = m.blocks[i].last(p, x, wanted, watch)
-		} else {
-			x = m.blocks[i].forward(p, x, watch)
-		}
-	}
-	if len(wanted) > 0 && ctx.Err() == nil {
-		x = p.Norm(x, engine.Norm{Weight: m.norm, Eps: m.config.NormEps, Offset: m.config.NormOffset})
-		x = watch.see(p, "norm", x)
-		if !m.rank(p, x, best(steps), out) {
-			if err := m.logits(ctx, p, x, out); err != nil {
-				p.Discard()
-				return err
-			}
+	p := m.engine.Begin(ctx, in.spans)
+	x := m.text.run(ctx, p, m.text.embedded(p, in), in, watch)
+	if x != nil && !m.rank(p, x, in.best, out) {
+		if err := m.logits(ctx, p, x, out); err != nil {
+			p.Discard()
+			return err
 		}
 	}
 	return p.End()
@@ -191,32 +197,74 @@ func sequence(from, n int) []int {
 }
 
 // flatten lays the steps' rows one after the other and checks them.
-func (m *Model) flatten(steps []Step) (ids []int32, spans []engine.Span, wanted []int, err error) {
-	for _, s := range steps {
-		held := 0
-		if s.Cache != nil {
-			held = s.Cache.Len()
-		}
-		if held+len(s.Tokens) > m.config.Context {
-			return nil, nil, nil, fmt.Errorf("%d tokens after %d: %w of %d", len(s.Tokens), held, ErrContext, m.config.Context)
-		}
-		for _, id := range s.Tokens {
-			if id < 0 || int(id) >= m.config.Vocab {
-				return nil, nil, nil, fmt.Errorf("token %d is not in the vocabulary of %d", id, m.config.Vocab)
-			}
-		}
-		if len(s.Tokens) == 0 {
+func (s *stack) flatten(steps []Step) (*input, error) {
+	in := &input{best: best(steps)}
+	for _, step := range steps {
+		if len(step.Tokens) == 0 {
 			continue
 		}
-		from := len(ids)
-		ids = append(ids, s.Tokens...)
-		spans = append(spans, engine.Span{Cache: s.Cache, Rows: len(s.Tokens)})
-		switch s.Logits {
+		held := 0
+		if step.Cache != nil {
+			held = step.Cache.Len()
+		}
+		if held+len(step.Tokens) > s.config.Context {
+			return nil, fmt.Errorf("%d tokens after %d: %w of %d", len(step.Tokens), held, ErrContext, s.config.Context)
+		}
+		from := len(in.ids)
+		in.ids = append(in.ids, step.Tokens...)
+		if err := in.place(step.Soft, from, s.config.Width); err != nil {
+			return nil, err
+		}
+		for _, id := range in.ids[from:] {
+			if id < 0 || int(id) >= s.config.Vocab {
+				return nil, fmt.Errorf("token %d is not in the vocabulary of %d", id, s.config.Vocab)
+			}
+		}
+		span := engine.Span{Cache: step.Cache, Rows: len(step.Tokens)}
+		if err := together(&span, step.Together); err != nil {
+			return nil, err
+		}
+		in.spans = append(in.spans, span)
+		in.throughout = in.throughout || step.Throughout
+		switch step.Logits {
 		case LastRow:
-			wanted = append(wanted, len(ids)-1)
+			in.wanted = append(in.wanted, len(in.ids)-1)
 		case AllRows:
-			wanted = append(wanted, sequence(from, len(s.Tokens))...)
+			in.wanted = append(in.wanted, sequence(from, len(step.Tokens))...)
 		}
 	}
-	return ids, spans, wanted, nil
+	return in, nil
+}
+
+// place puts soft tokens at their rows of a step that begins at row first. What
+// stood there counts as padding.
+func (in *input) place(soft []Soft, first, width int) error {
+	for _, s := range soft {
+		n := len(s.Vectors) / width
+		if len(s.Vectors)%width != 0 || s.At < 0 || first+s.At+n > len(in.ids) {
+			return fmt.Errorf("soft tokens: %d numbers at token %d of %d do not fit rows of %d", len(s.Vectors), s.At, len(in.ids)-first, width)
+		}
+		if n == 0 {
+			continue
+		}
+		clear(in.ids[first+s.At:][:n])
+		in.soft = append(in.soft, softRows{sequence(first+s.At, n), s.Vectors})
+	}
+	return nil
+}
+
+// together numbers the groups of a span.
+func together(span *engine.Span, groups [][2]int) error {
+	for i, g := range groups {
+		if g[0] < 0 || g[1] > span.Rows || g[0] > g[1] {
+			return fmt.Errorf("tokens %d to %d cannot see each other in a step of %d", g[0], g[1], span.Rows)
+		}
+		if span.Groups == nil {
+			span.Groups = make([]int32, span.Rows)
+		}
+		for row := g[0]; row < g[1]; row++ {
+			span.Groups[row] = int32(i + 1)
+		}
+	}
+	return nil
 }

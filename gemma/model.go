@@ -1,7 +1,9 @@
 package gemma
 
 import (
+	"encoding/binary"
 	"fmt"
+	"math"
 	"slices"
 
 	"lapidary/checkpoint"
@@ -14,10 +16,17 @@ type Model struct {
 	engine engine.Engine
 	cache  []engine.CacheLayer
 
-	embed  engine.Weight // [V, D]
-	head   engine.Weight // [V, D], the embedding itself where tied
-	norm   engine.Weight // [D]
-	blocks []block
+	text    *stack        // what reads and writes text
+	encoder *stack        // of an encoder–decoder
+	head    engine.Weight // [V, D], the embedding itself where tied
+	labels  *linear       // of a classifier
+	dense   []engine.Weight
+
+	eyes   eyes // nil without
+	ears   ears // nil without
+	pairs  *pairs
+	draft  *drafterHeads
+	canvas *canvas // of a diffusion model
 }
 
 // Option changes how a model is loaded.
@@ -41,21 +50,103 @@ func Load(c *checkpoint.Checkpoint, e engine.Engine, opts ...Option) (*Model, er
 		opt(&b)
 	}
 	m := &Model{config: config, engine: e}
-	m.embed = b.weight("embed_tokens.weight", config.Vocab, config.Width)
-	m.norm = b.weight("norm.weight", config.Width)
-	m.head = m.embed
-	if _, ok := c.Tensor("lm_head.weight"); ok {
-		m.head = b.weight("lm_head.weight", config.Vocab, config.Width)
-	}
-	for i, layer := range config.Layers {
-		m.blocks = append(m.blocks, b.block(i, layer, &config))
-		a := layer.Attention
-		m.cache = append(m.cache, engine.CacheLayer{KVHeads: a.KVHeads, HeadSize: a.HeadSize, Window: a.Window, Keep: b.precision(i)})
-	}
+	m.bind(&b)
 	if b.err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Path(), b.err)
 	}
 	return m, nil
+}
+
+// bind binds the parts that the configuration has.
+func (m *Model) bind(b *binder) {
+	c := &m.config
+	if len(c.Layers) > 0 && !b.towersOnly(c) {
+		m.bindText(b)
+	} else {
+		c.Layers = nil
+	}
+	switch {
+	case c.Pairs != nil:
+		m.pairs = b.pairs(c)
+	case c.SigLIP != nil:
+		m.eyes = b.siglip(c)
+	case c.Patches != nil:
+		m.eyes = b.patchTower(c)
+	case c.Pixels != nil:
+		m.eyes = b.patchDense(c.Pixels)
+	}
+	switch {
+	case c.Sounds != nil:
+		m.ears = b.conformer(c.Sounds)
+	case c.Frames != nil:
+		m.ears = b.frameDense(c.Frames)
+	}
+	m.bindHeads(b)
+}
+
+// towersOnly says that the checkpoint is a tower cut out of a model.
+func (b *binder) towersOnly(c *Config) bool {
+	tower := c.SigLIP != nil || c.Patches != nil || c.Pixels != nil || c.Sounds != nil || c.Frames != nil
+	return tower && !b.has("embed_tokens.weight") && !b.has("encoder.embed_tokens.weight") && !b.has("decoder.embed_tokens.weight")
+}
+
+// bindText binds the stacks and what logits are made with.
+func (m *Model) bindText(b *binder) {
+	c := &m.config
+	prefix, sourceWidth := "", 0
+	switch {
+	case c.Encoder != nil:
+		sourceWidth = c.Encoder.Width
+		prefix = "decoder."
+	case b.has("decoder.embed_tokens.weight"): // a diffusion model
+		prefix = "decoder."
+	case b.has("encoder.embed_tokens.weight"):
+		prefix = "encoder."
+	}
+	var embed engine.Weight
+	if c.Encoder != nil {
+		embed = b.weight("encoder.embed_tokens.weight", c.Encoder.Vocab, c.Encoder.Width)
+		m.encoder, _ = b.stack(c.Encoder, "encoder.", 0)
+		m.encoder.embed = embed
+	}
+	if name := prefix + "embed_tokens.weight"; c.Encoder == nil || b.has(name) {
+		embed = b.weight(name, c.Vocab, c.Width)
+	} // else T5Gemma 2, which has one for both
+	m.text, m.cache = b.stack(&c.Stack, prefix, sourceWidth)
+	m.text.embed = embed
+	if name := "encoder.embed_tokens.eoi_embedding"; b.has(name) {
+		m.encoder.marker = &marker{c.Tokens.ImageEnd, b.shaped(name, []int{c.Width}, 1, c.Width)}
+		m.text.marker = m.encoder.marker
+	}
+	m.head = m.text.embed
+	for _, name := range []string{"lm_head.weight", "lm_head.o_proj.weight"} {
+		if b.has(name) {
+			m.head = b.weight(name, c.Vocab, c.Width)
+		}
+	}
+}
+
+// bindHeads binds what is made of the last hidden states.
+func (m *Model) bindHeads(b *binder) {
+	c := &m.config
+	if n := c.Head.Labels; n > 0 {
+		name := "score"
+		if !b.has("score.weight") {
+			name = "score.o_proj"
+		}
+		l := linear{w: b.weight(name+".weight", n, c.Width)}
+		if b.has(name + ".bias") {
+			l.bias = b.weight(name+".bias", n)
+		}
+		m.labels = &l
+	}
+	m.dense = b.dense(c)
+	if c.Drafter != nil {
+		m.draft = b.drafterHeads(c)
+	}
+	if c.Canvas > 0 {
+		m.canvas = b.canvas(m.text)
+	}
 }
 
 // Config is the model's architecture.
@@ -66,14 +157,22 @@ func (m *Model) NewCache() engine.Cache { return m.engine.NewCache(m.cache) }
 
 // precision is that of layer i's memory. Where the weights are float32 it is
 // too, since nothing coarser has touched the keys.
-func (b *binder) precision(i int) engine.Precision {
+func (b *stackBinder) precision(i int) engine.Precision {
 	if b.keep != nil {
 		return *b.keep
 	}
-	if t, _ := b.from.Tensor(fmt.Sprintf("layers.%d.self_attn.k_proj.weight", i)); t.Type == checkpoint.F32 {
+	if t, _ := b.from.Tensor(b.layer(i) + ".self_attn.k_proj.weight"); t.Type == checkpoint.F32 {
 		return engine.Exact
 	}
 	return engine.Half
+}
+
+// keepOr is the precision asked for, or the given one.
+func (b *binder) keepOr(otherwise engine.Precision) engine.Precision {
+	if b.keep != nil {
+		return *b.keep
+	}
+	return otherwise
 }
 
 // binder binds tensors by name and keeps the first error.
@@ -84,7 +183,65 @@ type binder struct {
 	err    error
 }
 
+func (b *binder) has(name string) bool {
+	_, ok := b.from.Tensor(name)
+	return ok
+}
+
 func (b *binder) weight(name string, shape ...int) engine.Weight {
+	return b.shaped(name, shape, shape...)
+}
+
+// shaped binds a tensor stored in one shape as one of another.
+func (b *binder) shaped(name string, stored []int, shape ...int) engine.Weight {
+	t, ok := b.tensor(name, stored)
+	if !ok {
+		return nil
+	}
+	t.Shape = shape
+	return b.load(t)
+}
+
+// tensor is a tensor of the stored shape.
+func (b *binder) tensor(name string, stored []int) (checkpoint.Tensor, bool) {
+	if b.err != nil {
+		return checkpoint.Tensor{}, false
+	}
+	t, ok := b.from.Tensor(name)
+	switch {
+	case !ok:
+		b.err = fmt.Errorf("tensor %s is missing", name)
+	case !slices.Equal(t.Shape, stored):
+		b.err = fmt.Errorf("tensor %s is %v, want %v", name, t.Shape, stored)
+	}
+	return t, b.err == nil
+}
+
+// slice binds rows [from, to) of a matrix.
+func (b *binder) slice(name string, rows, cols, from, to int) engine.Weight {
+	t, ok := b.tensor(name, []int{rows, cols})
+	if !ok {
+		return nil
+	}
+	n := t.RowBytes()
+	if len(t.Data) < to*n {
+		b.err = fmt.Errorf("tensor %s has %d bytes, want %d", name, len(t.Data), rows*n)
+		return nil
+	}
+	t.Name, t.Shape, t.Data = fmt.Sprintf("%s[%d:%d]", name, from, to), []int{to - from, cols}, t.Data[from*n:to*n]
+	return b.load(t)
+}
+
+func (b *binder) load(t checkpoint.Tensor) engine.Weight {
+	w, err := b.engine.Load(t)
+	if err != nil {
+		b.err = err
+	}
+	return w
+}
+
+// numbers are the elements of a small tensor, whatever its shape.
+func (b *binder) numbers(name string) []float32 {
 	if b.err != nil {
 		return nil
 	}
@@ -93,13 +250,29 @@ func (b *binder) weight(name string, shape ...int) engine.Weight {
 		b.err = fmt.Errorf("tensor %s is missing", name)
 		return nil
 	}
-	if !slices.Equal(t.Shape, shape) {
-		b.err = fmt.Errorf("tensor %s is %v, want %v", name, t.Shape, shape)
+	v := make([]float32, t.Rows()*t.Cols())
+	if err := checkpoint.Dequantize(t.Type, v, t.Data); err != nil {
+		b.err = fmt.Errorf("tensor %s: %w", name, err)
+	}
+	return v
+}
+
+// number is the first of them.
+func (b *binder) number(name string) float32 {
+	if v := b.numbers(name); len(v) > 0 {
+		return v[0]
+	}
+	return 0
+}
+
+// vector binds numbers that no file holds.
+func (b *binder) vector(name string, v []float32) engine.Weight {
+	if b.err != nil {
 		return nil
 	}
-	w, err := b.engine.Load(t)
-	if err != nil {
-		b.err = err
+	data := make([]byte, 4*len(v))
+	for i, x := range v {
+		binary.LittleEndian.PutUint32(data[4*i:], math.Float32bits(x))
 	}
-	return w
+	return b.load(checkpoint.Tensor{Name: name, Type: checkpoint.F32, Shape: []int{len(v)}, Data: data})
 }

@@ -14,7 +14,7 @@ import (
 	"lapidary/gemma"
 )
 
-const gemma3 = "testdata/gemma3_text"
+const gemma3 = "testdata/goldens/gemma3_text"
 
 func tokens(n int) []int32 {
 	rng := rand.New(rand.NewPCG(3, 4))
@@ -280,7 +280,7 @@ func TestLoadRefuses(t *testing.T) {
 	}
 }
 
-// tinyMetadata is testdata/gemma3_text/config.json in the words of GGUF.
+// tinyMetadata is testdata/goldens/gemma3_text/config.json in the words of GGUF.
 func tinyMetadata() map[string]any {
 	return map[string]any{
 		"general.architecture": "gemma3", "gemma3.vocab_size": uint32(160),

@@ -22,7 +22,7 @@ import (
 	"lapidary/tokenizer"
 )
 
-const goldens = "../../gemma/testdata"
+const goldens = "../../gemma/testdata/goldens"
 
 var families = []string{"gemma1_text", "gemma2_text", "gemma3_text"}
 

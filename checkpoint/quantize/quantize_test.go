@@ -18,7 +18,7 @@ import (
 	"lapidary/gemma"
 )
 
-const golden = "../../gemma/testdata/gemma3_text"
+const golden = "../../gemma/testdata/goldens/gemma3_text"
 
 func open(t *testing.T, path string) *checkpoint.Checkpoint {
 	t.Helper()

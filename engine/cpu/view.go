@@ -7,6 +7,7 @@ type view struct {
 	span     *span
 	layer    *layer
 	window   int
+	anchored bool // the window counts from the span's first row
 	ahead    int
 	groups   []int32 // of the rows from span.first on; nil where they do not count
 	whole    bool    // all of a source
@@ -16,7 +17,7 @@ type view struct {
 // views appends the memories that the rows of s see.
 func (s *span) views(all []view, a engine.Attend, relative []float32) []view {
 	s.cache.layer(max(a.Layer, a.Beside-1)) // one that is made moves the others
-	own := view{span: s, layer: s.cache.layer(a.Layer), window: a.Window, ahead: a.Ahead, whole: a.Source, relative: relative}
+	own := view{span: s, layer: s.cache.layer(a.Layer), window: a.Window, anchored: a.Anchored, ahead: a.Ahead, whole: a.Source, relative: relative}
 	if a.Groups {
 		own.groups = s.groups
 	}
@@ -34,7 +35,10 @@ func (v *view) visible(i int) (from, to int) {
 		return 0, v.layer.held
 	}
 	pos := v.span.start + i
-	if v.window > 0 {
+	switch {
+	case v.window > 0 && v.anchored:
+		from = max(0, v.span.start-v.window+1)
+	case v.window > 0:
 		from = max(0, pos-v.window+1)
 	}
 	if to = v.span.end; v.ahead != engine.All {

@@ -132,6 +132,9 @@ func (l view) positions(i int) []int {
 	if l.a.Window > 0 {
 		from = max(0, pos-l.a.Window+1)
 	}
+	if l.a.Window > 0 && l.a.Anchored {
+		from = max(0, first-l.a.Window+1)
+	}
 	if l.a.Ahead != engine.All {
 		to = min(end, pos+l.a.Ahead+1)
 	}

@@ -89,14 +89,18 @@ func (p *pass) Heads(x engine.Tensor, h engine.Heads) engine.Tensor {
 	in := x.(*tensor)
 	y := newTensor(in.rows, in.width)
 	copy(y.data, in.data)
-	for r, place := range p.places(h.Rows) {
+	var places []place
+	if len(h.Ropes) > 0 {
+		places = p.places(h.Rows)
+	}
+	for r := range in.rows {
 		for from := 0; from < in.width; from += h.Size {
 			head := y.row(r)[from : from+h.Size]
 			if h.Norm != nil {
 				norm(head, head, *h.Norm)
 			}
 			for _, rope := range h.Ropes {
-				rotate(head, place[rope.Axis], rope)
+				rotate(head, places[r][rope.Axis], rope)
 			}
 		}
 	}
