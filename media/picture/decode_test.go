@@ -1,8 +1,11 @@
 package picture
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"image"
+	"image/png"
 	"math"
 	"os"
 	"path/filepath"
@@ -147,5 +150,31 @@ func TestAnimations(t *testing.T) {
 		if i != a.Len() || start != a.Length() {
 			t.Errorf("%s: %d frames, %v", name, i, start)
 		}
+	}
+}
+
+// TestWide holds samples of 16 bits, also with alpha, against their upper halves.
+func TestWide(t *testing.T) {
+	wide := image.NewNRGBA64(image.Rect(0, 0, 9, 5))
+	for i := range wide.Pix {
+		wide.Pix[i] = uint8(i * 89)
+	}
+	narrow := image.NewNRGBA(wide.Rect)
+	for i := range narrow.Pix {
+		narrow.Pix[i] = wide.Pix[2*i]
+	}
+	pictures := make([]*Image, 2)
+	for i, m := range []image.Image{wide, narrow} {
+		var b bytes.Buffer
+		if err := png.Encode(&b, m); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if pictures[i], err = Decode(b.Bytes(), Limits{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if largest, _ := distance(t, pictures[0], pictures[1]); largest != 0 {
+		t.Errorf("differs by up to %d", largest)
 	}
 }

@@ -22,11 +22,12 @@
 // differ from libjpeg's by at most 2, since the inverse transforms round differently; PNG, GIF, BMP, TIFF and WebP are exact.
 //
 // AVIF and HEIC with halved chroma (most of them) have chroma repeated, not interpolated; libheif as compiled here has also
-// blurred it by a pixel and mixes the chroma of the uppermost two rows. Luma is exact. Of a HEIC file's alpha plane nothing is
+// blurred it by a pixel and mixes the chroma of the uppermost two rows. Luma is exact; over six photographs the mean difference
+// from Pillow was at most 0.7 of 255. Of a HEIC file's alpha plane nothing is
 // seen unless its colours are stored as RGB.
 //
 // AVIF and HEIC are decoded by libavif/libaom and libheif/libde265 compiled to WebAssembly, inside a sandbox with a memory limit
-// (wasm/README.md). Everything is safe for concurrent use.
+// (wasm/README.md); a run of theirs cannot be broken off. Everything is safe for concurrent use.
 //
 // Sources: TIFF 6.0 and EXIF 2.32 (orientation), GIF89a, the WebP container specification, ISO/IEC 14496-12 and 23008-12
 // (AVIF, HEIC), ITU-T T.871 (JFIF), RFC 6386 (VP8), Pillow's documentation of its filters.

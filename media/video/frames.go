@@ -21,6 +21,17 @@ type Options struct {
 	Limits picture.Limits
 }
 
+// OptionsFor asks for the frames that a model's video processor takes.
+func OptionsFor(c picture.VideoConfig) Options {
+	if !c.Sample {
+		return Options{}
+	}
+	if c.Frames > 0 {
+		return Options{Frames: c.Frames}
+	}
+	return Options{FPS: c.FPS}
+}
+
 // A Frame is a picture of a video.
 type Frame struct {
 	Image *picture.Image

@@ -309,3 +309,21 @@ func TestAnimation(t *testing.T) {
 		}
 	}
 }
+
+func TestOptionsFor(t *testing.T) {
+	p, err := picture.Defaults("gemma4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o := OptionsFor(*p.Video); o != (Options{Frames: 32}) {
+		t.Errorf("%+v", o)
+	}
+	p.Video.Frames, p.Video.FPS = 0, 2
+	if o := OptionsFor(*p.Video); o != (Options{FPS: 2}) {
+		t.Errorf("%+v", o)
+	}
+	p.Video.Sample = false
+	if o := OptionsFor(*p.Video); o != (Options{}) {
+		t.Errorf("%+v", o)
+	}
+}
