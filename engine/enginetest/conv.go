@@ -52,6 +52,7 @@ func (l *lab) convolve(c engine.Conv2D, places int, lengths []int) {
 			l.Errorf("clips of %v times are [%d, %d], want [%d, %d]", lengths, n, width, want, c.Steps(1, places)*c.Out)
 		}
 		p.Conv2D(x, c)
+		y = p.Heads(y, engine.Heads{Size: c.Out, Norm: &engine.Norm{Eps: 1e-6, Centred: true}})
 		p.Linear(p.Gate(y, nil, engine.ReLU), next) // other rows than the pass has
 	})
 }

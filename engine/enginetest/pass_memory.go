@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"math"
+	"slices"
 
 	"lapidary/engine"
 )
@@ -86,26 +87,35 @@ func (p *twinPass) Attend(q, k, v engine.Tensor, a engine.Attend) engine.Tensor 
 	}
 	in := q.(*twinTensor)
 	args = append(args, in)
-	y := p.settle("Attend", p.tested.Attend(in.tested, keys[0], values[0], tested), p.plain.Attend(in.plain, keys[1], values[1], plain), flat(p.attention(a)))
+	y := p.settle("Attend", p.tested.Attend(in.tested, keys[0], values[0], tested), p.plain.Attend(in.plain, keys[1], values[1], plain), p.attention(a))
 	p.intact("Attend", args...)
 	return y
 }
 
-// attention is what the results of an attention may differ by.
-func (p *twinPass) attention(a engine.Attend) float64 {
+// attention is what the results of an attention may differ by, which goes by the
+// memories that a row reads.
+func (p *twinPass) attention(a engine.Attend) func(want []float32) func(i int) float64 {
 	layers := []int{a.Layer}
 	if a.Beside > 0 {
 		layers = append(layers, a.Beside-1)
 	}
-	var seen extent
-	keep := engine.Exact
-	for _, layer := range layers {
-		seen.join(p.extent(layer))
-		for _, s := range p.spans {
-			keep = lesser(keep, p.memory(s).keep(layer))
+	var limits []float64 // of the rows of the pass
+	for _, s := range p.spans {
+		m, keep := p.memory(s), engine.Exact
+		var seen extent
+		for _, layer := range layers {
+			seen.join(m.extents[layer])
+			keep = lesser(keep, m.keep(layer))
 		}
+		limits = append(limits, slices.Repeat([]float64{seen.tolerance(keep)}, s.Rows)...)
 	}
-	return seen.tolerance(keep)
+	width := a.Heads * a.C
+	return by(func(i int) float64 {
+		if a.Rows != nil {
+			return limits[a.Rows[i/width]]
+		}
+		return limits[i/width]
+	})
 }
 
 func (p *twinPass) Recur(x, in, forget engine.Tensor, r engine.Recurrence) engine.Tensor {

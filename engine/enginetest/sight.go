@@ -30,6 +30,20 @@ func aheads(l *lab) {
 	}
 }
 
+// anchors: windows that are those of a span's first row, for rows that see
+// their past, all of their span, and their groups.
+func anchors(l *lab) {
+	for _, a := range sights {
+		if a.Anchored = true; a.Window == 0 {
+			continue
+		}
+		for _, ahead := range []int{0, engine.All} {
+			a.Ahead, a.Groups = ahead, ahead == 0
+			l.Run(fmt.Sprintf("%s, %d ahead", name(a), ahead), func(l *lab) { l.seen(a) })
+		}
+	}
+}
+
 func groups(l *lab) {
 	for _, a := range sights {
 		for _, ahead := range []int{0, 2} {

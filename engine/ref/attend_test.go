@@ -61,6 +61,25 @@ func TestAttendSeesWithinTheSpan(t *testing.T) {
 	}
 }
 
+// An anchored window is that of the span's first row: position 2 is seen by all.
+func TestAttendAnchored(t *testing.T) {
+	c := ref.New().NewCache([]engine.CacheLayer{{KVHeads: 1, HeadSize: 1, Window: 2}})
+	pass(t, c, 3, func(p engine.Pass) { means(p, []float32{6, 2, 4}, engine.Attend{Window: 2}) })
+	for _, k := range []struct {
+		what  string
+		ahead int
+		want  [3]float32
+	}{
+		{"what came before", 0, [3]float32{6, 32. / 3, 18}},
+		{"all of the span", engine.All, [3]float32{18, 18, 18}},
+	} {
+		p := ref.New().Begin(t.Context(), []engine.Span{{Cache: c, Rows: 3}, {Rows: 3}})
+		a := engine.Attend{Window: 2, Anchored: true, Ahead: k.ahead}
+		expect(t, k.what, p, p.Pick(means(p, []float32{8, 20, 40, 1, 1, 1}, a), []int{0, 1, 2}), 1, k.want[:]...)
+		p.Discard()
+	}
+}
+
 // sourced is the cache of a decoder layer and of what it sees of an encoder.
 func sourced() engine.Cache {
 	return ref.New().NewCache([]engine.CacheLayer{{KVHeads: 1, HeadSize: 1}, {KVHeads: 1, HeadSize: 1, Source: true}})

@@ -159,6 +159,10 @@ func TestRopesOfParts(t *testing.T) {
 func TestHeadsNorm(t *testing.T) {
 	n := engine.Norm{Weight: load(t, []float32{0, 1}, 2), Offset: 1}
 	rope := engine.Rope{Base: 10, Scale: math.Pi / 2}
+	pass(t, nil, 1, func(p engine.Pass) {
+		x := p.Write([]float32{3, 4, 1, -1}, 2) // norms alone do not ask where rows lie
+		expect(t, "other rows than the pass has", p, p.Heads(x, engine.Heads{Size: 2, Norm: &n}), 2, 0.84852814, 2.2627417, 1, -2)
+	})
 	pass(t, nil, 2, func(p engine.Pass) {
 		x := []float32{3, 4, 1, -1, 3, 4, 1, -1}
 		expect(t, "each head by itself", p, p.Heads(p.Write(x, 4), engine.Heads{Size: 2, Norm: &n}), 4,
