@@ -37,7 +37,7 @@ func (v *view) visible(i int) (from, to int) {
 	pos := v.span.start + i
 	switch {
 	case v.window > 0 && v.anchored:
-		from = max(0, v.span.start-v.window+1)
+		from = max(0, v.span.first-v.window+1)
 	case v.window > 0:
 		from = max(0, pos-v.window+1)
 	}
