@@ -74,10 +74,11 @@ func (l *lab) decode(a engine.Attend, keep engine.Precision) {
 }
 
 // decoding is a pass over so many rows of each, which see their own past and
-// the source beside it; then some of them see these again, and the source alone.
+// the source beside it, and over a stranger that has none; then some of them see
+// these again.
 func (l *lab) decoding(a engine.Attend, n, m int, c, d engine.Cache) {
-	rows, width := n+m, a.Heads*a.C
-	p := l.Begin(l.Context(), []engine.Span{{Cache: c, Rows: n}, {Cache: d, Rows: m}})
+	rows, width := n+m+2, a.Heads*a.C
+	p := l.Begin(l.Context(), []engine.Span{{Cache: c, Rows: n}, {Rows: 2}, {Cache: d, Rows: m}})
 	a.Beside = 2
 	p.Attend(l.random(p, rows, width), l.random(p, rows, a.KVHeads*a.C), l.random(p, rows, a.KVHeads*a.C), a)
 	a.Rows = []int{0, rows - 1}

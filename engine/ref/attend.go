@@ -66,7 +66,7 @@ func (p *pass) memory(i int, a engine.Attend) *cache {
 		p.scratch[i] = newCache(nil)
 	}
 	c := p.scratch[i]
-	for len(c.layers) <= a.Layer {
+	for len(c.layers) <= max(a.Layer, a.Beside-1) {
 		c.layers = append(c.layers, engine.CacheLayer{})
 		c.k, c.v, c.state = append(c.k, nil), append(c.v, nil), append(c.state, nil)
 	}

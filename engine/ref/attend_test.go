@@ -114,6 +114,9 @@ func TestSource(t *testing.T) {
 		expect(t, "the source", p, means(p, []float32{0, 0}, source), 1, 20, 20)
 		expect(t, "and what came before", p, means(p, []float32{50, 90}, engine.Attend{Beside: 2}), 1, 30, 45)
 	})
+	pass(t, nil, 2, func(p engine.Pass) {
+		expect(t, "a sequence without a source", p, means(p, []float32{50, 90}, engine.Attend{Beside: 2}), 1, 50, 70)
+	})
 	encode(t, c, []float32{0}, []float32{1000}).Discard()
 	pass(t, c, 1, func(p engine.Pass) {
 		expect(t, "a source given up leaves the old one", p, means(p, []float32{0}, source), 1, 20)
