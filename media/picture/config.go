@@ -21,6 +21,13 @@ type VideoConfig struct {
 	Sample bool    // take some frames only
 	Frames int     // how many, spread evenly; 0: as FPS says
 	FPS    float64 // how many a second; 0: all
+	// Stride: FPS means a frame every 1/FPS seconds from the first on. Else the number of frames is rounded down first, then
+	// they are spread evenly.
+	Stride    bool
+	MaxFrames int  // 0: any number
+	Truncate  bool // more than MaxFrames: keep the first, instead of thinning evenly
+	// Timestamps: each frame is preceded by its time in the prompt.
+	Timestamps bool
 }
 
 var half3 = [3]float64{0.5, 0.5, 0.5}
@@ -46,7 +53,15 @@ func patchConfig(layout Layout, tokens int) Config {
 func processors(layout Layout) Processors {
 	video := patchConfig(layout, 70)
 	video.Normalise = true // with mean 0 and deviation 1
-	return Processors{Image: patchConfig(layout, 280), Video: &VideoConfig{Config: video, Sample: true, Frames: 32}}
+	return Processors{Image: patchConfig(layout, 280), Video: &VideoConfig{Config: video, Sample: true, Frames: 32, Timestamps: true}}
+}
+
+// embeddingProcessors differ from Gemma 4's in which frames of a video are taken.
+func embeddingProcessors() Processors {
+	p := processors(Patches)
+	v := p.Video
+	v.Frames, v.FPS, v.Stride, v.MaxFrames, v.Timestamps = 0, 1, true, 32, false
+	return p
 }
 
 // classes are named in "image_processor_type"; "Fast" and "Pil" at the end make no difference.
@@ -62,7 +77,7 @@ var classes = map[string]func() Processors{
 // vision_config says otherwise.
 func Defaults(modelType string) (Processors, error) {
 	switch modelType {
-	case "gemma3", "shieldgemma2", "t5gemma2":
+	case "gemma3", "shieldgemma2", "t5gemma2", "t5gemma2_encoder":
 		c := squareConfig(896, Bilinear)
 		c.SoftTokens = 256
 		return Processors{Image: c}, nil
@@ -74,8 +89,10 @@ func Defaults(modelType string) (Processors, error) {
 		c := squareConfig(768, Bilinear)
 		c.Normalise, c.SoftTokens = false, 256
 		return Processors{Image: c}, nil
-	case "gemma4", "embeddinggemma2":
+	case "gemma4", "diffusion_gemma":
 		return processors(Patches), nil
+	case "embedding_gemma2":
+		return embeddingProcessors(), nil
 	case "gemma4_unified":
 		return processors(MergedPatches), nil
 	}
@@ -125,6 +142,11 @@ func ReadConfig(dir fs.FS) (Processors, error) {
 	}
 	if both != nil && p.Image.Layout == Square {
 		set(&p.Image.SoftTokens, both.Tokens)
+	}
+	if p.Video != nil && (model.ModelType == "embedding_gemma2" || video != nil && video.Class == "EmbeddingGemma2VideoProcessor") {
+		frame := p.Video.Config
+		p.Video = embeddingProcessors().Video
+		p.Video.Config = frame
 	}
 	if p.Video != nil && video != nil {
 		if err := video.apply(p.Video); err != nil {
@@ -254,9 +276,13 @@ type imageJSON struct {
 
 type videoJSON struct {
 	imageJSON
-	Sample *bool    `json:"do_sample_frames"`
-	Frames *int     `json:"num_frames"`
-	FPS    *float64 `json:"fps"`
+	Class      string   `json:"video_processor_type"`
+	Sample     *bool    `json:"do_sample_frames"`
+	Frames     *int     `json:"num_frames"`
+	FPS        *float64 `json:"fps"`
+	MaxFrames  *int     `json:"max_frames"`
+	Overflow   *string  `json:"overflow_strategy"`
+	Timestamps *bool    `json:"add_timestamps"`
 }
 
 func (j *imageJSON) processors(modelType string) (Processors, error) {
@@ -306,8 +332,15 @@ func (j *imageJSON) apply(c *Config) error {
 
 func (j *videoJSON) apply(v *VideoConfig) error {
 	set(&v.Sample, j.Sample)
-	set(&v.Frames, j.Frames)
 	set(&v.FPS, j.FPS)
+	set(&v.MaxFrames, j.MaxFrames)
+	set(&v.Timestamps, j.Timestamps)
+	if !v.Stride { // which takes no number of frames, though a default one is written down
+		set(&v.Frames, j.Frames)
+	}
+	if j.Overflow != nil {
+		v.Truncate = *j.Overflow == "truncate"
+	}
 	return j.imageJSON.apply(&v.Config)
 }
 

@@ -83,6 +83,12 @@ func TestReadConfig(t *testing.T) {
 			func(p picture.Processors) bool { return p.Image.Width == 32 && p.Image.SoftTokens == 4 }},
 		{map[string]string{"config.json": `{"model_type":"gemma4","vision_config":{"patch_size":4,"pooling_kernel_size":2}}`},
 			func(p picture.Processors) bool { return p.Image.PatchSize == 4 && p.Video.Pooling == 2 }},
+		{map[string]string{"processor_config.json": `{"image_processor":{"image_processor_type":"Gemma4ImageProcessor"},"video_processor":
+			{"video_processor_type":"EmbeddingGemma2VideoProcessor","fps":2,"num_frames":32,"max_frames":8,"overflow_strategy":"truncate"}}`},
+			func(p picture.Processors) bool {
+				v := p.Video
+				return v.Stride && v.FPS == 2 && v.Frames == 0 && v.MaxFrames == 8 && v.Truncate && !v.Timestamps && v.MaxSoftTokens == 70
+			}},
 		{map[string]string{"config.json": `{"model_type":"t5gemma2","encoder":{"mm_tokens_per_image":16,"vision_config":{"image_size":64}}}`},
 			func(p picture.Processors) bool { return p.Image.Height == 64 && p.Image.SoftTokens == 16 }},
 	}

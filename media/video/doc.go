@@ -1,6 +1,6 @@
 // Package video takes frames and sound out of videos.
 //
-// [Frames] yields frames spread evenly over a video, with their times, as the video processors of Gemma 4 choose them;
+// [Frames] yields frames spread evenly over a video, with their times, as the video processors of Gemma 4 and EmbeddingGemma 2 choose them;
 // [SoundTrack] gives the sound in one channel at a wanted rate.
 //
 // Moving GIF and WebP files are read by package picture. Everything else is the work of the program ffmpeg, which has to be
@@ -13,6 +13,6 @@
 // one wanted. Where frames are wanted that lie far apart, MP4 and Matroska files are entered at each of them instead. Colours are
 // converted to RGB by ffmpeg, turned pictures are shown upright.
 //
-// Sources: ffmpeg's documentation of its framecrc, image2pipe and f32le muxers and of its select filter; the sampling rule is that of
-// transformers' default_sample_indices_fn.
+// Sources: ffmpeg's documentation of its framecrc, image2pipe and f32le muxers and of its select filter; the sampling rules are those of
+// transformers' default_sample_indices_fn and of its EmbeddingGemma 2 video processor.
 package video

@@ -182,22 +182,35 @@ func asPictures(filter string, frames int) []string {
 	}
 }
 
-// readFrames decodes the video from its beginning and takes what the plan wants.
-func (p program) readFrames(ctx context.Context, path string, limits picture.Limits, x index, plan plan, yield func(Frame) bool) error {
-	// frame n is wanted if n = ⌊i·total/wanted⌋ for some i: the least i with i·total ≥ n·wanted is the only candidate
-	filter := fmt.Sprintf("select='lt(ceil(n*%[1]d/%[2]d)*%[2]d,(n+1)*%[1]d)*lt(ceil(n*%[1]d/%[2]d),%[1]d)',", plan.wanted, plan.total)
-	if plan.wanted == plan.total {
-		filter = ""
+// selection is the filter that lets only wanted frames of total ones pass. A long list would be too long an argument: then all pass.
+func selection(wanted []int, total int) (filter string, passing []int) {
+	const most = 5000
+	if len(wanted) == total || len(wanted) > most {
+		return "", indices(total, func(i int) int { return i })
 	}
-	got, left := 0, false
-	err := p.run(ctx, path, decoderLimits(limits), asPictures(filter, plan.wanted), func(r *bufio.Reader) error {
-		for ; got < plan.wanted && !left; got++ {
+	terms := make([]string, len(wanted))
+	for i, n := range wanted {
+		terms[i] = fmt.Sprintf("eq(n,%d)", n)
+	}
+	return "select='" + strings.Join(terms, "+") + "',", wanted
+}
+
+// readFrames decodes the video from its beginning and takes the wanted frames.
+func (p program) readFrames(ctx context.Context, path string, limits picture.Limits, x index, wanted []int, yield func(Frame) bool) error {
+	filter, passing := selection(wanted, len(x.times))
+	got := 0
+	err := p.run(ctx, path, decoderLimits(limits), asPictures(filter, len(passing)), func(r *bufio.Reader) error {
+		for _, i := range passing {
 			m, err := readPPM(r, limits)
 			if err != nil {
 				return err
 			}
-			i := plan.frame(got)
-			left = !yield(Frame{m, x.since(i), i})
+			if i != wanted[got] {
+				continue
+			}
+			if got++; !yield(Frame{m, x.since(i), i}) || got == len(wanted) {
+				return nil
+			}
 		}
 		return nil
 	})
@@ -207,9 +220,9 @@ func (p program) readFrames(ctx context.Context, path string, limits picture.Lim
 	return err
 }
 
-// far tells whether entering the video at every frame is quicker than decoding all that lies between: starting ffmpeg and
+// farApart tells whether entering the video at every frame is quicker than decoding all that lies between: starting ffmpeg and
 // decoding from the last key frame takes as long as decoding some hundred frames.
-func (p plan) far() bool { return p.total/p.wanted >= 300 }
+func farApart(wanted []int, total int) bool { return total/len(wanted) >= 300 }
 
 // canSeek knows files with an index of their frames by their first bytes: ISO media (MP4, MOV) and Matroska (MKV, WebM).
 func canSeek(head []byte) bool {
@@ -217,9 +230,8 @@ func canSeek(head []byte) bool {
 }
 
 // seekFrames starts ffmpeg for each frame, half a frame before it.
-func (p program) seekFrames(ctx context.Context, path string, limits picture.Limits, x index, plan plan, yield func(Frame) bool) error {
-	for k := range plan.wanted {
-		i := plan.frame(k)
+func (p program) seekFrames(ctx context.Context, path string, limits picture.Limits, x index, wanted []int, yield func(Frame) bool) error {
+	for _, i := range wanted {
 		before := decoderLimits(limits)
 		if i > 0 {
 			before = append(before, "-ss", strconv.FormatFloat((x.times[i-1]+x.times[i])/2, 'f', 6, 64))

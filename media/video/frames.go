@@ -16,7 +16,12 @@ import (
 // Options say which frames are wanted. With neither Frames nor FPS it is all of them; both at once are refused.
 type Options struct {
 	Frames int     // so many, spread evenly; a video that has fewer gives all
-	FPS    float64 // so many a second, at least one
+	FPS    float64 // so many a second, at least one: the number is rounded down, and they are spread evenly
+	Stride bool    // instead, FPS means a frame every 1/FPS seconds from the first on
+	// MaxFrames bounds what FPS, or nothing, asks for, by thinning it evenly from the first frame to the last, or where Truncate is set
+	// by leaving out the last ones. 0 is no bound.
+	MaxFrames int
+	Truncate  bool
 	// Limits bound each frame, and the file where it is a GIF or WebP.
 	Limits picture.Limits
 }
@@ -29,7 +34,7 @@ func OptionsFor(c picture.VideoConfig) Options {
 	if c.Frames > 0 {
 		return Options{Frames: c.Frames}
 	}
-	return Options{FPS: c.FPS}
+	return Options{FPS: c.FPS, Stride: c.Stride, MaxFrames: c.MaxFrames, Truncate: c.Truncate}
 }
 
 // A Frame is a picture of a video.
@@ -39,8 +44,8 @@ type Frame struct {
 	Index int           // among all frames of the video
 }
 
-// Frames yields the frames of a video that the options ask for, in order. Of n frames wanted among m, the i-th is number
-// ⌊i·m/n⌋. An error is the last thing that it yields; [ErrNoProgram] is wrapped where ffmpeg is needed and missing.
+// Frames yields the frames of a video that the options ask for, in order. Of n frames spread evenly among m, the i-th is
+// number ⌊i·m/n⌋. An error is the last thing that it yields; [ErrNoProgram] is wrapped where ffmpeg is needed and missing.
 func Frames(ctx context.Context, path string, o Options) iter.Seq2[Frame, error] {
 	return func(yield func(Frame, error) bool) {
 		if err := frames(ctx, path, o, func(f Frame) bool { return yield(f, nil) }); err != nil {
@@ -50,7 +55,7 @@ func Frames(ctx context.Context, path string, o Options) iter.Seq2[Frame, error]
 }
 
 func frames(ctx context.Context, path string, o Options, yield func(Frame) bool) error {
-	if o.Frames < 0 || o.FPS < 0 || o.Frames > 0 && o.FPS > 0 {
+	if o.Frames < 0 || !(o.FPS >= 0) || o.MaxFrames < 0 || o.Frames > 0 && o.FPS > 0 {
 		return fmt.Errorf("%d frames and %g frames a second were asked for: want one of them, or neither", o.Frames, o.FPS)
 	}
 	head, err := readHead(path)
@@ -68,11 +73,11 @@ func frames(ctx context.Context, path string, o Options, yield func(Frame) bool)
 	if err != nil {
 		return err
 	}
-	plan := o.plan(len(index.times), index.length())
-	if plan.far() && canSeek(head) {
-		return p.seekFrames(ctx, path, o.Limits, index, plan, yield)
+	wanted := o.plan(len(index.times), index.length())
+	if farApart(wanted, len(index.times)) && canSeek(head) {
+		return p.seekFrames(ctx, path, o.Limits, index, wanted, yield)
 	}
-	return p.readFrames(ctx, path, o.Limits, index, plan, yield)
+	return p.readFrames(ctx, path, o.Limits, index, wanted, yield)
 }
 
 func readHead(path string) ([]byte, error) {
@@ -101,21 +106,41 @@ func plainError(err error) error {
 	return err
 }
 
-// A plan is to take wanted of total frames.
-type plan struct{ wanted, total int }
-
-func (o Options) plan(total int, length time.Duration) plan {
-	wanted := total
+// plan lists the frames that are wanted of total ones, in order. They last for length.
+func (o Options) plan(total int, length time.Duration) []int {
+	n, bySecond := total, length.Seconds()*o.FPS
 	switch {
 	case o.Frames > 0:
-		wanted = o.Frames
+		n = min(o.Frames, total)
 	case o.FPS > 0:
-		wanted = max(1, int(min(length.Seconds()*o.FPS, float64(total))))
+		n = max(1, int(min(bySecond, float64(total))))
 	}
-	return plan{min(wanted, total), total}
+	at := func(i int) int { return int(int64(i) * int64(total) / int64(n)) }
+	if o.FPS > 0 && o.Stride && bySecond > 0 {
+		step := max(1, float64(total)/bySecond)
+		at = func(i int) int { return min(int(float64(i)*step), total-1) }
+	}
+	out := indices(n, at)
+	switch most := o.MaxFrames; {
+	case most == 0 || n <= most || o.Frames > 0:
+	case o.Truncate || most == 1:
+		out = out[:most]
+	default:
+		apart := float64(n-1) / float64(most-1)
+		thin := indices(most, func(i int) int { return out[int(float64(i)*apart)] })
+		thin[most-1] = out[n-1]
+		out = thin
+	}
+	return out
 }
 
-func (p plan) frame(i int) int { return int(int64(i) * int64(p.total) / int64(p.wanted)) }
+func indices(n int, at func(i int) int) []int {
+	out := make([]int, n)
+	for i := range out {
+		out[i] = at(i)
+	}
+	return out
+}
 
 func animationFrames(ctx context.Context, path string, o Options, yield func(Frame) bool) error {
 	data, err := readLimited(path, o.Limits)
@@ -126,7 +151,7 @@ func animationFrames(ctx context.Context, path string, o Options, yield func(Fra
 	if err != nil {
 		return err
 	}
-	plan := o.plan(a.Len(), a.Length())
+	wanted := o.plan(a.Len(), a.Length())
 	i, next := 0, 0
 	for f, err := range a.Frames() {
 		if err == nil {
@@ -135,8 +160,8 @@ func animationFrames(ctx context.Context, path string, o Options, yield func(Fra
 		if err != nil {
 			return err
 		}
-		if i == plan.frame(next) {
-			if next++; !yield(Frame{f.Image, f.Start, i}) || next == plan.wanted {
+		if i == wanted[next] {
+			if next++; !yield(Frame{f.Image, f.Start, i}) || next == len(wanted) {
 				return nil
 			}
 		}

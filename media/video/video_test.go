@@ -105,7 +105,7 @@ func TestFrames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"-i file:" + path, "-protocol_whitelist file", "-frames:v 4", "-max_pixels 100000000", "lt(ceil(n*4/10)*10,(n+1)*4)"} {
+	for _, want := range []string{"-i file:" + path, "-protocol_whitelist file", "-frames:v 4", "-max_pixels 100000000", "select='eq(n,0)+eq(n,2)+eq(n,5)+eq(n,7)',"} {
 		if !strings.Contains(string(calls), want) {
 			t.Errorf("ffmpeg was not told %q: %s", want, calls)
 		}
@@ -115,24 +115,52 @@ func TestFrames(t *testing.T) {
 	}
 }
 
-// TestSelection holds the filter's condition against the rule.
-func TestSelection(t *testing.T) {
-	for total := 1; total < 60; total++ {
-		for wanted := 1; wanted <= total; wanted++ {
-			p := plan{wanted, total}
-			var want, got []int
-			for i := range wanted {
-				want = append(want, p.frame(i))
-			}
-			for n := range total {
-				first := math.Ceil(float64(n) * float64(wanted) / float64(total))
-				if first*float64(total) < float64((n+1)*wanted) && first < float64(wanted) {
-					got = append(got, n)
-				}
-			}
-			if !slices.Equal(got, want) {
-				t.Fatalf("%d of %d: %v, want %v", wanted, total, got, want)
-			}
+// TestPlan has cases worked out with numpy by the rules of transformers' video processors.
+func TestPlan(t *testing.T) {
+	for _, c := range []struct {
+		o       Options
+		total   int
+		seconds float64
+		want    []int
+	}{
+		{Options{Frames: 5}, 12, 1, []int{0, 2, 4, 7, 9}},
+		{Options{FPS: 1}, 105, 3.5, []int{0, 35, 70}},
+		{Options{FPS: 1, Stride: true}, 105, 3.5, []int{0, 30, 60}},
+		{Options{FPS: 1, Stride: true, MaxFrames: 4}, 300, 10, []int{0, 90, 180, 270}},
+		{Options{FPS: 1, Stride: true, MaxFrames: 4}, 330, 11, []int{0, 90, 180, 300}},
+		{Options{FPS: 1, Stride: true, MaxFrames: 4, Truncate: true}, 300, 10, []int{0, 30, 60, 90}},
+		{Options{FPS: 1, Stride: true, MaxFrames: 1}, 300, 10, []int{0}},
+		{Options{FPS: 100}, 3, 1, []int{0, 1, 2}},
+		{Options{FPS: 100, Stride: true}, 3, 1, []int{0, 1, 2}},
+		{Options{FPS: 1, Stride: true}, 3, 0, []int{0}},
+		{Options{}, 3, 1, []int{0, 1, 2}},
+		{Options{MaxFrames: 2}, 3, 1, []int{0, 2}},
+	} {
+		got := c.o.plan(c.total, time.Duration(c.seconds*float64(time.Second)))
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%+v of %d frames in %g s: %v, want %v", c.o, c.total, c.seconds, got, c.want)
+		}
+	}
+}
+
+// TestMany wants more frames than are listed in an argument.
+func TestMany(t *testing.T) {
+	var pictures strings.Builder
+	const total, wanted = 12002, 6001
+	for i := range total {
+		pictures.WriteString(ppm(i))
+	}
+	fakeProgram(t, map[string]string{
+		"framecrc":   "cat " + write(t, "list", []byte(list(total))),
+		"image2pipe": "cat " + write(t, "pictures", []byte(pictures.String())),
+	})
+	got, err := collect(t, write(t, "a.avi", []byte("RIFF")), Options{Frames: wanted})
+	if err != nil || len(got) != wanted {
+		t.Fatal(len(got), err)
+	}
+	for i, f := range got {
+		if f.Index != 2*i || f.Image.Pix[0] != byte(2*i) {
+			t.Fatalf("frame %d is %+v", i, f)
 		}
 	}
 }
@@ -320,6 +348,10 @@ func TestOptionsFor(t *testing.T) {
 	}
 	p.Video.Frames, p.Video.FPS = 0, 2
 	if o := OptionsFor(*p.Video); o != (Options{FPS: 2}) {
+		t.Errorf("%+v", o)
+	}
+	p.Video.Stride, p.Video.MaxFrames, p.Video.Truncate = true, 3, true
+	if o := OptionsFor(*p.Video); o != (Options{FPS: 2, Stride: true, MaxFrames: 3, Truncate: true}) {
 		t.Errorf("%+v", o)
 	}
 	p.Video.Sample = false
