@@ -74,6 +74,25 @@ func TestTruncated(t *testing.T) {
 	}
 }
 
+func TestJPEGEnds(t *testing.T) {
+	for _, name := range []string{"ycc2.jpg", "progressive.jpg"} {
+		data := read(t, "testdata/files", name)
+		m, err := Decode(data[:len(data)-2], Limits{})
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		if largest, _ := distance(t, m, decode(t, "testdata/files", name)); largest != 0 {
+			t.Errorf("%s without its end marker differs by up to %d", name, largest)
+		}
+	}
+	data := read(t, "testdata/files/progressive.jpg")
+	scan := data[bytes.LastIndex(data, []byte("\xff\xda")) : len(data)-2]
+	many := append(data[:len(data)-2:len(data)-2], bytes.Repeat(scan, 500)...)
+	if _, err := Decode(many, Limits{}); err == nil || !strings.Contains(err.Error(), "scans") {
+		t.Errorf("got %v for a file of hundreds of scans", err)
+	}
+}
+
 func TestNoPicture(t *testing.T) {
 	if _, err := Decode([]byte("<svg/>"), Limits{}); err == nil || !strings.Contains(err.Error(), "want JPEG") {
 		t.Error(err)

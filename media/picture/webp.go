@@ -157,13 +157,13 @@ func newWebPFrame(chunks []riffChunk, limits Limits) (animationFrame, error) {
 	if err := limits.Check(c.Width, c.Height); err != nil {
 		return animationFrame{}, err
 	}
-	file := riffFile(picture.whole)
+	parts := [][]byte{picture.whole}
 	if alpha := find(chunks, "ALPH"); alpha != nil && picture.name == "VP8 " {
-		file = riffFile(vp8x(c.Width, c.Height), alpha.whole, picture.whole)
+		parts = [][]byte{vp8x(c.Width, c.Height), alpha.whole, picture.whole}
 	}
 	f := animationFrame{width: c.Width, height: c.Height, replaces: true, length: frameLength(0)}
 	f.decode = func() ([]uint8, error) {
-		m, err := webp.Decode(bytes.NewReader(file))
+		m, err := webp.Decode(bytes.NewReader(riffFile(parts...)))
 		if err != nil {
 			return nil, err
 		}
