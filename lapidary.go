@@ -49,6 +49,7 @@ type Model struct {
 	engine     engine.Engine
 	core       *limited
 	template   func() (*chat.Template, error)
+	embedding  func() (*embedding, error)
 	ngrams     bool   // guess tokens from the text
 	draft      *Model // guesses tokens, may be nil
 
@@ -99,6 +100,7 @@ func open(ctx context.Context, name string, o options) (m *Model, err error) {
 		return nil, err
 	}
 	m.template = sync.OnceValues(func() (*chat.Template, error) { return chat.Open(m.checkpoint) })
+	m.embedding = sync.OnceValues(m.readEmbedding)
 	return m, nil
 }
 
@@ -126,10 +128,22 @@ func (m *Model) load(o options) error {
 		o.context = limit
 	}
 	m.core = &limited{core, o.context}
-	if n, v := m.tokenizer.Len(), core.Config().Vocab; n > v {
+	if n, v := m.tokenizer.Len(), core.Config().Vocab; n > v && !m.onlyControl(v) {
 		return fmt.Errorf("%s: the tokenizer has %d tokens and the weights know %d: they do not belong together", m.local.Path, n, v)
 	}
 	return nil
+}
+
+// onlyControl says that the tokens from id first on are control tokens, which no
+// text becomes: EmbeddingGemma's tokenizer names one for pictures that its
+// weights do not know.
+func (m *Model) onlyControl(first int) bool {
+	for id := first; id < m.tokenizer.Len(); id++ {
+		if !m.tokenizer.Control(int32(id)) {
+			return false
+		}
+	}
+	return true
 }
 
 // bind makes the engine and gives it the weights.
