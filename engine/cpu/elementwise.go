@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"math"
+	"sync"
 
 	"lapidary/engine"
 	"lapidary/engine/cpu/kernel"
@@ -54,10 +55,30 @@ func widthOf(x engine.Tensor) int {
 // Clamp is max(least, min(x, most)), in place.
 func (p *pass) Clamp(x engine.Tensor, least, most float32) engine.Tensor {
 	return p.inPlace(x, func(_ int, row []float32) {
-		for i, v := range row {
-			row[i] = max(least, min(v, most))
+		if p.set.Extent == nil || min(-least, most) <= 0 {
+			clamp(row, least, most)
+			return
 		}
+		tops := chunks.Get().(*[chunk]float32)
+		defer chunks.Put(tops)
+		for len(row) >= 32 {
+			blocks := min(len(row)/32, chunk)
+			p.set.Extent(&row[0], blocks, &tops[0])
+			for i, top := range tops[:blocks] {
+				if !(top <= min(-least, most)) { // what is in bounds, as most is, stays
+					clamp(row[32*i:][:32], least, most)
+				}
+			}
+			row = row[32*blocks:]
+		}
+		clamp(row, least, most)
 	})
+}
+
+func clamp(x []float32, least, most float32) {
+	for i, v := range x {
+		x[i] = max(least, min(v, most))
+	}
 }
 
 // Sparse is max(0, x − mean − deviations·deviation), in place.
@@ -127,7 +148,8 @@ func (p *pass) Mix(xs []engine.Tensor, by engine.Tensor) []engine.Tensor {
 	const run = 16
 	p.parallel((in[0].rows+run-1)/run, len(in[0].data)*len(xs), func(piece int, s *scratch) {
 		if s == nil {
-			s = new(scratch)
+			s = mixers.Get().(*scratch)
+			defer mixers.Put(s)
 		}
 		for r := piece * run; r < min((piece+1)*run, in[0].rows); r++ {
 			p.mixRow(out, in, factors.row(r), r, s)
@@ -135,6 +157,9 @@ func (p *pass) Mix(xs []engine.Tensor, by engine.Tensor) []engine.Tensor {
 	})
 	return ys
 }
+
+// mixers is room for mixtures of few rows.
+var mixers = sync.Pool{New: func() any { return new(scratch) }}
 
 // mixRow multiplies row r of the xs, copied beside each other.
 func (p *pass) mixRow(out, in []*tensor, factors []float32, r int, s *scratch) {

@@ -133,7 +133,7 @@ func BenchmarkRows(b *testing.B) {
 		bench("BlockLinear", n, 2560, 1, func(p engine.Pass, x []engine.Tensor) { p.BlockLinear(x[0], blocks, 10) })
 		bench("Sparse", n, 16384, 1, func(p engine.Pass, x []engine.Tensor) { p.Sparse(x[0], 1.6) })
 		bench("Mix", n, 2048, 4, func(p engine.Pass, x []engine.Tensor) { p.Mix(x, p.Write(data[:n*16], 16)) })
-		bench("Clamp", n, 2048, 1, func(p engine.Pass, x []engine.Tensor) { p.Clamp(x[0], -1, 1) })
+		bench("Clamp", n, 2048, 1, func(p engine.Pass, x []engine.Tensor) { p.Clamp(x[0], -8, 8) })
 		bench("Add", n, 2048, 2, func(p engine.Pass, x []engine.Tensor) { p.Add(x[0], x[1]) })
 		bench("Norm", n, 2048, 1, func(p engine.Pass, x []engine.Tensor) { p.Norm(p.Norm(x[0], engine.Norm{}), engine.Norm{}) })
 		bench("Centred", n, 2048, 1, func(p engine.Pass, x []engine.Tensor) {
