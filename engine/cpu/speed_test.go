@@ -159,3 +159,52 @@ func BenchmarkRows(b *testing.B) {
 		bench("Expect", n, 8192, 1, func(p engine.Pass, x []engine.Tensor) { p.Expect(x[0], table, 1) })
 	}
 }
+
+// BenchmarkLayer is one layer of a tower for pictures, with all between its
+// products.
+func BenchmarkLayer(b *testing.B) {
+	const rows, width, heads, c, feed = 1024, 1152, 16, 72, 4304
+	rng := rand.New(rand.NewPCG(1, 2))
+	for _, set := range kernel.All()[:2] {
+		e, err := cpu.New(cpu.Options{Kernels: set.Name, Threads: 1})
+		if err != nil {
+			b.Fatal(err)
+		}
+		weight := func(rows, cols int) engine.Weight {
+			w, err := e.Load(checkpointtest.RandomTensor(rng, checkpoint.BF16, rows, cols))
+			if err != nil {
+				b.Fatal(err)
+			}
+			return w
+		}
+		q, k, v, o := weight(width, width), weight(width, width), weight(width, width), weight(width, width)
+		up, down, narrow, wide := weight(feed, width), weight(width, feed), weight(1, width), weight(1, feed)
+		data := make([]float32, rows*width)
+		for i := range data {
+			data[i] = float32(rng.NormFloat64())
+		}
+		grid := make([][2]int32, rows)
+		for i := range grid {
+			grid[i] = [2]int32{int32(i % 32), int32(i / 32)}
+		}
+		norm := engine.Norm{Weight: narrow, Bias: narrow, Eps: 1e-6, Centred: true}
+		turned := engine.Heads{Size: c, Ropes: []engine.Rope{{Base: 100, Scale: 1, Size: c / 2, Axis: engine.Column}, {Base: 100, Scale: 1, From: c / 2, Size: c / 2, Axis: engine.Line}}}
+		b.Run(set.Name, func(b *testing.B) {
+			for b.Loop() {
+				p := e.Begin(b.Context(), []engine.Span{{Rows: rows, Grid: grid}})
+				x := p.Write(data, width)
+				qkv := p.Linear(p.Norm(x, norm), q, k, v)
+				for i := range qkv {
+					qkv[i] = p.Affine(p.Clamp(qkv[i], -100, 100), nil, narrow)
+				}
+				y := p.Attend(p.Heads(qkv[0], turned), p.Heads(qkv[1], turned), qkv[2], engine.Attend{Heads: heads, KVHeads: heads, C: c, Scale: 0.1, Ahead: engine.All})
+				x = p.Add(x, p.Affine(p.Linear(y, o)[0], nil, narrow))
+				h := p.Gate(p.Affine(p.Linear(p.Norm(x, norm), up)[0], nil, wide), nil, engine.GELUTanh)
+				p.Add(x, p.Affine(p.Linear(h, down)[0], nil, narrow))
+				p.Discard()
+			}
+			gflops(b, rows*(4*width*width+2*width*feed+2*rows*width))
+		})
+		e.Close()
+	}
+}
