@@ -31,6 +31,15 @@ func (m *Model) GenerateTokens(ctx context.Context, prompt []int32, p Params) it
 	}
 }
 
+// GeneratePrompt continues or answers any prompt.
+func (m *Model) GeneratePrompt(ctx context.Context, prompt Prompt, p Params) iter.Seq2[Token, error] {
+	return func(yield func(Token, error) bool) {
+		s := m.NewSession()
+		defer s.Close()
+		s.GeneratePrompt(ctx, prompt, p)(yield)
+	}
+}
+
 // Chat answers a conversation, written out by the model's own chat template.
 // A base model has none and is refused with [chat.ErrNoTemplate].
 func (m *Model) Chat(ctx context.Context, messages []Message, p Params) iter.Seq2[Token, error] {
@@ -70,9 +79,10 @@ type Session struct {
 	model *Model
 	mu    sync.Mutex
 	cache engine.Cache // nil before the first prompt
-	held  []int32      // what the cache holds
+	held  []uint64     // keys of what the cache holds
 
 	drafter generate.Drafter // nil for none
+	core    generate.Model   // the model, or what stands before it
 }
 
 // NewSession makes an empty session. Close returns its memory.
@@ -112,6 +122,11 @@ func (s *Session) Chat(ctx context.Context, messages []Message, p Params) iter.S
 
 // Generate is [Model.GenerateTokens] in this session.
 func (s *Session) Generate(ctx context.Context, prompt []int32, p Params) iter.Seq2[Token, error] {
+	return s.GeneratePrompt(ctx, s.model.PromptTokens(prompt), p)
+}
+
+// GeneratePrompt is [Model.GeneratePrompt] in this session.
+func (s *Session) GeneratePrompt(ctx context.Context, prompt Prompt, p Params) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -120,16 +135,17 @@ func (s *Session) Generate(ctx context.Context, prompt []int32, p Params) iter.S
 			return
 		}
 		defer s.model.leave()
-		if err := s.rewind(prompt); err != nil {
+		keys, err := s.rewind(&prompt)
+		if err != nil {
 			yield(Token{}, err)
 			return
 		}
-		ids, shifted := slices.Clone(prompt), len(prompt) > s.model.core.context
-		defer func() { s.remember(ids, shifted) }()
-		for t, err := range generate.Speculate(ctx, s.model.core, s.model.tokenizer, s.cache, prompt, p, s.drafter) {
+		shifted := len(keys) > s.model.core.context
+		defer func() { s.remember(keys, shifted) }()
+		for t, err := range s.answer(ctx, prompt, p) {
 			if err == nil {
-				ids = append(ids, t.ID)
-				shifted = len(ids) > s.model.core.context
+				keys = append(keys, generate.Key(t.ID))
+				shifted = len(keys) > s.model.core.context
 			}
 			if !yield(t, err) {
 				return
@@ -138,25 +154,36 @@ func (s *Session) Generate(ctx context.Context, prompt []int32, p Params) iter.S
 	}
 }
 
-// rewind leaves in the cache what it has in common with the prompt.
-func (s *Session) rewind(prompt []int32) error {
-	if s.cache == nil {
-		s.cache, s.drafter = s.model.core.NewCache(), s.model.newDrafter()
+// answer generates in the way the model does.
+func (s *Session) answer(ctx context.Context, prompt Prompt, p Params) iter.Seq2[Token, error] {
+	if s.model.core.Config().Canvas > 0 {
+		return generate.Diffuse(ctx, s.model.core, s.model.tokenizer, s.cache, prompt, p)
 	}
-	n := 0
-	for n < min(len(s.held), len(prompt)) && s.held[n] == prompt[n] {
-		n++
-	}
-	return generate.Rewind(s.cache, n)
+	return generate.Speculate(ctx, s.core, s.model.tokenizer, s.cache, prompt, p, s.drafter)
 }
 
-// remember notes what the cache holds of the ids. A context that was shifted
+// rewind leaves in the cache what it has in common with the prompt, whose keys
+// it returns. What was written about another source has nothing in common.
+func (s *Session) rewind(prompt *Prompt) ([]uint64, error) {
+	if s.cache == nil {
+		s.cache = s.model.core.NewCache()
+		s.core, s.drafter = s.model.newDrafter()
+	}
+	keys := prompt.Keys(s.model.core.Config().Width)
+	n := 0
+	for prompt.Source == nil && n < min(len(s.held), len(keys)) && s.held[n] == keys[n] {
+		n++
+	}
+	return keys, generate.Rewind(s.cache, prompt.Begin(n))
+}
+
+// remember notes what the cache holds of the keys. A context that was shifted
 // holds something else, which no prompt will begin with.
-func (s *Session) remember(ids []int32, shifted bool) {
+func (s *Session) remember(keys []uint64, shifted bool) {
 	n := s.cache.Len()
-	if shifted || n > len(ids) {
+	if shifted || n > len(keys) {
 		s.held = nil
 		return
 	}
-	s.held = ids[:n]
+	s.held = keys[:n]
 }

@@ -47,6 +47,7 @@ type Model struct {
 	checkpoint *checkpoint.Checkpoint
 	tokenizer  *tokenizer.Tokenizer
 	engine     engine.Engine
+	owned      engine.Engine // the same, if nobody else's
 	core       *limited
 	template   func() (*chat.Template, error)
 	embedding  func() (*embedding, error)
@@ -148,8 +149,11 @@ func (m *Model) onlyControl(first int) bool {
 
 // bind makes the engine and gives it the weights.
 func (m *Model) bind(o options) (core *gemma.Model, err error) {
-	if m.engine, err = engines[o.engine](o.threads); err != nil {
-		return nil, err
+	if m.engine = o.shared; m.engine == nil {
+		if m.engine, err = engines[o.engine](o.threads); err != nil {
+			return nil, err
+		}
+		m.owned = m.engine
 	}
 	var opts []gemma.Option
 	if o.cache != "" {
@@ -198,8 +202,8 @@ func (m *Model) release() error {
 	if m.draft != nil {
 		err = m.draft.Close()
 	}
-	if m.engine != nil {
-		err = errors.Join(err, m.engine.Close())
+	if m.owned != nil {
+		err = errors.Join(err, m.owned.Close())
 	}
 	return errors.Join(err, m.checkpoint.Close())
 }

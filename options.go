@@ -55,7 +55,8 @@ type options struct {
 	progress hub.Progress
 
 	speculation string
-	draft       string // a model's name, "" for none
+	draft       string        // a model's name, "" for none
+	shared      engine.Engine // of the model that this one drafts for; nil for one of its own
 }
 
 // WithEngine computes with the engine of that name: "cpu", which is fast;

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"lapidary/gemma"
 	"lapidary/generate"
 )
 
@@ -55,19 +56,27 @@ func (o *options) checkSpeculation() error {
 	return nil
 }
 
-// openDraft opens the drafting model.
+// openDraft opens the drafting model, on this one's engine.
 func (m *Model) openDraft(ctx context.Context, o options) error {
 	m.ngrams = o.speculation == NGrams
 	if o.draft == "" {
 		return nil
 	}
+	if m.core.Config().Recurs() || m.core.Config().Canvas > 0 {
+		return fmt.Errorf("a drafting model for a %s model %w: it cannot take guesses back", m.core.Config().Family, generate.ErrParams)
+	}
 	name := o.draft
 	o.draft, o.context, o.speculation = "", 0, NoSpeculation
+	o.shared, o.bare = m.engine, true
 	d, err := open(ctx, name, o)
 	if err != nil {
 		return fmt.Errorf("the drafting model: %w", err)
 	}
 	m.draft = d
+	if d.core.Config().Drafter != nil {
+		_, err := gemma.NewDrafter(d.core.Model, m.core.Model)
+		return err
+	}
 	return m.sameVocabulary(d)
 }
 
@@ -86,21 +95,35 @@ func (m *Model) sameVocabulary(d *Model) error {
 	return nil
 }
 
-// newDrafter makes the drafter of one sequence, nil if none was asked for. What
+// newDrafter makes the drafter of one sequence, nil if none was asked for, and
+// what it generates with: the model, or what has to see the model's states. What
 // stood in the text before is asked first: it costs nothing.
-func (m *Model) newDrafter() generate.Drafter {
+func (m *Model) newDrafter() (generate.Model, generate.Drafter) {
+	var core generate.Model = m.core
+	if m.core.Config().Recurs() {
+		return core, nil
+	}
 	var ds []generate.Drafter
 	if m.ngrams {
 		ds = append(ds, generate.NewNGrams())
 	}
-	if m.draft != nil {
+	switch {
+	case m.draft == nil:
+	case m.draft.core.Config().Drafter != nil:
+		d, err := gemma.NewDrafter(m.draft.core.Model, m.core.Model)
+		if err != nil {
+			break // openDraft has tried it
+		}
+		a := generate.NewAssistant(m.core, d)
+		core, ds = a, append(ds, a)
+	default:
 		ds = append(ds, generate.NewModelDrafter(m.draft.core))
 	}
 	switch len(ds) {
 	case 0:
-		return nil
+		return core, nil
 	case 1:
-		return ds[0]
+		return core, ds[0]
 	}
-	return generate.Drafters(ds...)
+	return core, generate.Drafters(ds...)
 }

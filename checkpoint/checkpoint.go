@@ -184,6 +184,14 @@ func (c *Checkpoint) Sibling(name string) ([]byte, error) {
 	return readSmall(filepath.Join(c.folder, local), maxSibling)
 }
 
+// Folder is the folder of a safetensors checkpoint; nil for GGUF.
+func (c *Checkpoint) Folder() fs.FS {
+	if c.folder == "" {
+		return nil
+	}
+	return os.DirFS(c.folder)
+}
+
 // Part opens the checkpoint in a folder beside a safetensors one, such as
 // "2_Dense". It is closed with c, and opened by one
 // goroutine at a time. The error is [fs.ErrNotExist] when there is

@@ -237,6 +237,7 @@ type Rope struct {
 	Size  int     // 0 for all
 	Turn  int     // how many of the Size/2 angles there are, the others being 0; 0 for all
 	Axis  Axis
+	Shift int // added to the place
 }
 
 // Axis is what a rope takes for a row's place.

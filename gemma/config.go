@@ -25,6 +25,8 @@ type Config struct {
 	Pairs   *TextTower    // SigLIP alone: its other half
 	Head    Head          // what is made of the last hidden states
 	Drafter *DrafterHeads // a Gemma 4 assistant
+	// Prefix says that all that precedes an answer sees all of itself.
+	Prefix bool
 	// Canvas is how many tokens a diffusion model denoises at a time.
 	Canvas int
 }
@@ -159,8 +161,8 @@ type Head struct {
 func ReadConfig(c *checkpoint.Checkpoint) (Config, error) {
 	var config Config
 	var err error
-	if meta := c.Metadata(); meta != nil {
-		config, err = fromMetadata(meta)
+	if c.Metadata() != nil {
+		config, err = fromGGUF(c)
 	} else {
 		config, err = fromFolder(c)
 	}
@@ -168,6 +170,31 @@ func ReadConfig(c *checkpoint.Checkpoint) (Config, error) {
 		return Config{}, fmt.Errorf("%s: %w", c.Path(), err)
 	}
 	return config, nil
+}
+
+// Together is what sees each other in a prompt of n tokens, besides their past,
+// when pictures take the given ranges of it.
+func (c Config) Together(pictures [][2]int, n int) [][2]int {
+	if c.Prefix {
+		return [][2]int{{0, n}}
+	}
+	for _, l := range c.Layers {
+		if l.Attention.Groups {
+			return pictures
+		}
+	}
+	return nil
+}
+
+// Recurs says that what the model remembers of a text cannot be taken back
+// token by token.
+func (c Config) Recurs() bool {
+	for _, l := range c.Layers {
+		if l.Recurrent != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // limits keep a hostile file from asking for absurd memory.

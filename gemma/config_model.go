@@ -163,7 +163,7 @@ func prefixStack(family string, data []byte) (Config, error) {
 		s.direction, s.window = causal, h.Window
 	}
 	s.groups = everywhere
-	c := Config{Family: s.family, Tokens: noTokens}
+	c := Config{Family: s.family, Tokens: noTokens, Prefix: true}
 	c.Stack, err = s.stack()
 	return c, err
 }

@@ -103,30 +103,36 @@ func (m *attention) aim(target *Model) error {
 	return errors.New("the target has no layer of its kind")
 }
 
-// Step guesses the token after the one given, whose place is the last one in
-// the target's cache: hidden is the target's last hidden state there (after the
-// norm), or what the step before returned. It returns what the next step takes.
-func (d *Drafter) Step(ctx context.Context, cache engine.Cache, token int32, hidden []float32, out *Logits) ([]float32, error) {
-	c := d.target.config
-	if cache.Len() == 0 || len(hidden) != c.Width || token < 0 || int(token) >= c.Vocab {
-		return nil, fmt.Errorf("a draft needs a memory that is not empty, a token and its state: have %d positions, token %d, %d numbers of %d",
-			cache.Len(), token, len(hidden), c.Width)
+// Step guesses the token after the one given. hidden is the target's last hidden
+// state (after the norm) at the last place of its cache, or what the step before
+// returned; place is that of the first token given for it, the last in the cache
+// or the one after. It returns what the next step takes.
+func (d *Drafter) Step(ctx context.Context, cache engine.Cache, token int32, place int, hidden []float32, out *Logits) ([]float32, error) {
+	c, after := d.target.config, place-cache.Len()
+	if cache.Len() == 0 || after < -1 || after > 0 || len(hidden) != c.Width || token < 0 || int(token) >= c.Vocab {
+		return nil, fmt.Errorf("a draft needs a memory, a token that ends or follows it, and a state: have %d positions, token %d at %d, %d numbers of %d",
+			cache.Len(), token, place, len(hidden), c.Width)
 	}
 	p := d.assistant.engine.Begin(ctx, []engine.Span{{Cache: cache, Rows: 1, Behind: 1}})
 	in := make([]float32, 2*c.Width)
 	p.Read(p.Embed(d.target.text.embed, []int32{token}, c.EmbedScale), in)
 	copy(in[c.Width:], hidden)
-	return d.step(ctx, p, in, out)
+	return d.step(ctx, p, in, after+1, out)
 }
 
-func (d *Drafter) step(ctx context.Context, p engine.Pass, in []float32, out *Logits) ([]float32, error) {
+// step runs the assistant at the last place of the cache, turned by shift more.
+func (d *Drafter) step(ctx context.Context, p engine.Pass, in []float32, shift int, out *Logits) ([]float32, error) {
 	m := d.assistant
 	out.reset(m.config.Vocab)
 	x := p.Linear(p.Write(in, len(in)), m.draft.pre)[0]
 	s := *m.text
 	s.blocks = slices.Clone(s.blocks)
-	for i := range s.blocks {
-		s.blocks[i].mixer = &d.layers[i]
+	for i, a := range d.layers {
+		a.queries.Ropes = slices.Clone(a.queries.Ropes)
+		for j := range a.queries.Ropes {
+			a.queries.Ropes[j].Shift = shift
+		}
+		s.blocks[i].mixer = &a
 	}
 	if x = s.run(ctx, p, x, &input{wanted: []int{0}}, nil); x == nil {
 		return nil, p.End()

@@ -13,6 +13,12 @@ import (
 // look at: Encode gives its cache one.
 var ErrNoSource = errors.New("an encoder–decoder needs a cache with a source")
 
+// sourced is the memory of an encoder–decoder's answer.
+type sourced struct {
+	engine.Cache
+	has bool // a source
+}
+
 // Source runs an encoder–decoder's encoder over a text and leaves what its
 // decoder looks at in the cache, in place of what was there. The step's Cache
 // and Logits do not count.
@@ -21,8 +27,12 @@ func (m *Model) Source(ctx context.Context, cache engine.Cache, source Step) err
 	if err != nil {
 		return err
 	}
+	memory, ok := cache.(*sourced)
+	if !ok || len(hidden) == 0 {
+		return fmt.Errorf("a source of %d numbers for a memory of another model", len(hidden))
+	}
 	width := m.encoder.config.Width
-	p := m.engine.Begin(ctx, []engine.Span{{Cache: cache, Rows: len(hidden) / width, Source: true}})
+	p := m.engine.Begin(ctx, []engine.Span{{Cache: memory.Cache, Rows: len(hidden) / width, Source: true}})
 	x := p.Write(hidden, width)
 	for i := range m.text.blocks {
 		b := &m.text.blocks[i]
@@ -32,7 +42,9 @@ func (m *Model) Source(ctx context.Context, cache engine.Cache, source Step) err
 			a.source(p, x)
 		}
 	}
-	return p.End()
+	err = p.End()
+	memory.has = memory.has || err == nil
+	return err
 }
 
 // encode is what the encoder makes of a source, [S, width].
@@ -198,6 +210,10 @@ func (b *binder) dense(c *Config) []engine.Weight {
 	var ws []engine.Weight
 	in := c.Width
 	for i, out := range c.Head.Dense {
+		if name := fmt.Sprintf("%d_Dense.weight", i+2); b.has(name) { // GGUF has all in one file
+			ws, in = append(ws, b.weight(name, out, in)), out
+			continue
+		}
 		part, err := b.from.Part(fmt.Sprintf("%d_Dense", i+2))
 		if err != nil {
 			if b.err == nil {

@@ -113,6 +113,9 @@ func (m *Model) forward(ctx context.Context, steps []Step, watch *watcher, out s
 		return fmt.Errorf("a %s model gives no logits", m.config.Family)
 	}
 	in, err := m.text.flatten(steps)
+	if err == nil && m.encoder != nil {
+		err = in.sources()
+	}
 	if err != nil || len(in.ids) == 0 {
 		return err
 	}
@@ -125,6 +128,18 @@ func (m *Model) forward(ctx context.Context, steps []Step, watch *watcher, out s
 		}
 	}
 	return p.End()
+}
+
+// sources finds the memories behind those of an encoder–decoder.
+func (in *input) sources() error {
+	for i, s := range in.spans {
+		memory, ok := s.Cache.(*sourced)
+		if !ok || !memory.has {
+			return ErrNoSource
+		}
+		in.spans[i].Cache = memory.Cache
+	}
+	return nil
 }
 
 // sink takes logits.

@@ -102,13 +102,12 @@ func stretches(tokens []int32, id int32) (all [][2]int) {
 
 // together is what the run's token types let see each other.
 func (c *goldenCase) together(r golden, n int) [][2]int {
-	family := c.model.Config().Family
 	types := r.Inputs["token_type_ids"]
-	if family == "paligemma" {
-		if types.Shape == nil {
-			return [][2]int{{0, n}}
+	if config := c.model.Config(); config.Prefix {
+		if types.Shape != nil {
+			n = slices.Index(types.row(0), 1)
 		}
-		return [][2]int{{0, slices.Index(types.row(0), 1)}}
+		return config.Together(nil, n)
 	}
 	if types.Shape == nil {
 		types = r.Inputs["mm_token_type_ids"]

@@ -283,7 +283,7 @@ func (c *goldenCase) draft(r golden) {
 	c.near("the target's state", hidden, given[len(given)/2:])
 	var logits gemma.Logits
 	for range 2 { // a draft leaves no trace
-		next := must[[]float32](c)(drafter.Step(c.Context(), cache, ids[len(ids)-1], hidden, &logits))
+		next := must[[]float32](c)(drafter.Step(c.Context(), cache, ids[len(ids)-1], len(ids)-1, hidden, &logits))
 		c.near("logits", logits.Row(0), r.Outputs["logits"].row(0))
 		c.near("next state", next, r.Outputs["last_hidden_state"].row(0))
 	}

@@ -153,7 +153,13 @@ func (m *Model) bindHeads(b *binder) {
 func (m *Model) Config() Config { return m.config }
 
 // NewCache makes the empty memory of one sequence.
-func (m *Model) NewCache() engine.Cache { return m.engine.NewCache(m.cache) }
+func (m *Model) NewCache() engine.Cache {
+	c := m.engine.NewCache(m.cache)
+	if m.encoder != nil {
+		return &sourced{Cache: c}
+	}
+	return c
+}
 
 // precision is that of layer i's memory. Where the weights are float32 it is
 // too, since nothing coarser has touched the keys.
@@ -219,13 +225,26 @@ func (b *binder) tensor(name string, stored []int) (checkpoint.Tensor, bool) {
 
 // slice binds rows [from, to) of a matrix.
 func (b *binder) slice(name string, rows, cols, from, to int) engine.Weight {
-	t, ok := b.tensor(name, []int{rows, cols})
+	return b.cut(name, []int{rows, cols}, from, to)
+}
+
+// oneOf binds matrix i of count, which GGUF makes one tensor of.
+func (b *binder) oneOf(name string, i, count, rows, cols int) engine.Weight {
+	if all := name + ".weight"; b.has(all) {
+		return b.cut(all, []int{count, rows, cols}, i*rows, (i+1)*rows)
+	}
+	return b.weight(fmt.Sprintf("%s.%d.weight", name, i), rows, cols)
+}
+
+// cut binds rows [from, to) of a tensor of the stored shape.
+func (b *binder) cut(name string, stored []int, from, to int) engine.Weight {
+	t, ok := b.tensor(name, stored)
 	if !ok {
 		return nil
 	}
-	n := t.RowBytes()
+	n, cols := t.RowBytes(), t.Cols()
 	if len(t.Data) < to*n {
-		b.err = fmt.Errorf("tensor %s has %d bytes, want %d", name, len(t.Data), rows*n)
+		b.err = fmt.Errorf("tensor %s has %d bytes, want %d", name, len(t.Data), t.Rows()*n)
 		return nil
 	}
 	t.Name, t.Shape, t.Data = fmt.Sprintf("%s[%d:%d]", name, from, to), []int{to - from, cols}, t.Data[from*n:to*n]

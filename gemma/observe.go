@@ -2,6 +2,9 @@ package gemma
 
 import "lapidary/engine"
 
+// LastState is what an observer knows the stream after the last norm by.
+const LastState = "norm"
+
 // Observer sees every named activation of a pass, [R, width] row-major:
 // "embed", then of each layer "layers.3.attention" and "layers.3.feed" (what
 // is added to the stream) and "layers.3" (the stream after it), at last "norm".

@@ -25,6 +25,13 @@ type ModelDrafter struct {
 	same   int     // how many of them are known to be the text's
 	lost   bool    // it cannot follow this text
 
+	pace
+	step   [1]gemma.Step
+	logits gemma.Logits
+}
+
+// pace decides how long drafts are, and whether there are any.
+type pace struct {
 	from  int // the length of the text that the draft follows, 0 before the first
 	draft []int32
 	limit int     // of the next draft's length
@@ -32,9 +39,6 @@ type ModelDrafter struct {
 	pass  float64 // seconds of one, 0 before the first
 
 	likely []float64
-
-	step   [1]gemma.Step
-	logits gemma.Logits
 }
 
 const (
@@ -45,7 +49,7 @@ const (
 
 // NewModelDrafter makes the drafter of one sequence.
 func NewModelDrafter(m Model) *ModelDrafter {
-	return &ModelDrafter{model: m, config: m.Config(), limit: maxDraft}
+	return &ModelDrafter{model: m, config: m.Config(), pace: pace{limit: maxDraft}}
 }
 
 // Close returns the memory.
@@ -80,20 +84,35 @@ func (d *ModelDrafter) Draft(ctx context.Context, text []int32, price []float64)
 	if err := d.follow(ctx, text); err != nil || d.lost {
 		return nil, err
 	}
+	return d.extend(n, price, func(last int32) ([]float32, error) {
+		if last >= 0 {
+			if err := d.evaluate(ctx, []int32{last}); err != nil {
+				return nil, err
+			}
+		}
+		return d.logits.Row(0), nil
+	})
+}
+
+// extend drafts up to n tokens: next gives the logits that follow the token
+// drafted last, −1 for the first. It stops where more would not pay.
+func (d *pace) extend(n int, price []float64, next func(last int32) ([]float32, error)) ([]int32, error) {
 	d.likely = d.likely[:0]
+	last := int32(-1)
 	for p := 1.0; ; {
-		row := d.logits.Row(0)
+		row, err := next(last)
+		if err != nil {
+			return nil, err
+		}
 		b := best(row)
 		if !finite(b.logit) {
 			return nil, fmt.Errorf("the drafting model: %w", ErrLogits)
 		}
 		p /= sumExp(row, b.logit, 1)
+		last = b.id
 		d.draft, d.likely = append(d.draft, b.id), append(d.likely, p)
 		if k := len(d.draft); k == n || !d.pays(p, k, k+1, price) {
 			break
-		}
-		if err := d.evaluate(ctx, d.draft[len(d.draft)-1:]); err != nil {
-			return nil, err
 		}
 	}
 	if d.draft = d.draft[:worth(d.likely, price)]; len(d.draft) == 0 {
@@ -105,12 +124,12 @@ func (d *ModelDrafter) Draft(ctx context.Context, text []int32, price []float64)
 // pays: a token that is likely to be right with p saves a pass of the other
 // model, and costs one of this and a row of the other. It is asked about the
 // tokens of a draft between two places.
-func (d *ModelDrafter) pays(p float64, from, to int, price []float64) bool {
+func (d *pace) pays(p float64, from, to int, price []float64) bool {
 	return p*price[0] > d.pass+(price[to]-price[from])/float64(to-from)
 }
 
 // learn compares the draft before with what the text became.
-func (d *ModelDrafter) learn(text []int32) {
+func (d *pace) learn(text []int32) {
 	n := 0
 	for n < len(d.draft) && d.from+n < len(text) && d.draft[n] == text[d.from+n] {
 		n++
@@ -130,7 +149,7 @@ func (d *ModelDrafter) learn(text []int32) {
 
 // asleep: a draft that is wrong costs rows of the one model and passes of the
 // other.
-func (d *ModelDrafter) asleep(at int) bool {
+func (d *pace) asleep(at int) bool {
 	if d.wrong <= patience {
 		return false
 	}
@@ -182,7 +201,7 @@ func (d *ModelDrafter) evaluate(ctx context.Context, ids []int32) error {
 	return nil
 }
 
-func (d *ModelDrafter) measure(pass time.Duration) {
+func (d *pace) measure(pass time.Duration) {
 	if t := pass.Seconds(); d.pass == 0 {
 		d.pass = t
 	} else {

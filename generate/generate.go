@@ -85,16 +85,16 @@ type Result struct {
 // why, or with an error; leaving the loop early ends it too. A cancelled
 // context ends it before the next token with the context's error.
 func Generate(ctx context.Context, m Model, v Vocabulary, cache engine.Cache, prompt []int32, p Params) iter.Seq2[Token, error] {
-	return Speculate(ctx, m, v, cache, prompt, p, nil)
+	return Speculate(ctx, m, v, cache, Prompt{Tokens: prompt}, p, nil)
 }
 
-// Speculate is Generate with a drafter, nil for none: what it guesses is
+// Speculate is Generate of any [Prompt] with a drafter, nil for none: what it guesses is
 // evaluated in one pass, so that a right guess saves one. Each token is chosen
 // as Generate chooses it, from the logits of its place with the same penalties
 // and the same random numbers; if a pass over several rows gives the logits of
 // passes over one, as those of engine/ref and engine/cpu do, the tokens are the
 // same. An error of the drafter ends the sequence.
-func Speculate(ctx context.Context, m Model, v Vocabulary, cache engine.Cache, prompt []int32, p Params, d Drafter) iter.Seq2[Token, error] {
+func Speculate(ctx context.Context, m Model, v Vocabulary, cache engine.Cache, prompt Prompt, p Params, d Drafter) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
 		g, err := newGeneration(m, v, cache, prompt, p)
 		if err == nil {
@@ -113,8 +113,10 @@ type generation struct {
 	vocabulary Vocabulary
 	cache      engine.Cache
 	params     Params
+	prompt     Prompt
 	context    int
 	vocab      int
+	width      int
 
 	ids     []int32 // prompt and answer, without what shifts dropped
 	ends    []int32 // tokens that end it
@@ -131,19 +133,19 @@ type generation struct {
 // now is the clock that prices are measured with, another one in tests.
 var now = time.Now
 
-func newGeneration(m Model, v Vocabulary, cache engine.Cache, prompt []int32, p Params) (*generation, error) {
+func newGeneration(m Model, v Vocabulary, cache engine.Cache, prompt Prompt, p Params) (*generation, error) {
 	c := m.Config()
-	s, err := NewSampler(p, c.Vocab, prompt)
+	s, err := NewSampler(p, c.Vocab, prompt.Tokens)
 	if err != nil {
 		return nil, err
 	}
-	g := &generation{model: m, vocabulary: v, cache: cache, params: p, context: c.Context, vocab: c.Vocab, spec: speculation{prices: newPrices()},
+	g := &generation{model: m, vocabulary: v, cache: cache, params: p, prompt: prompt, context: c.Context, vocab: c.Vocab, width: c.Width, spec: speculation{prices: newPrices()},
 		sampler: s, text: newText(p.Stop), ends: append(slices.Clone(v.EOS()), p.StopTokens...)}
 	if p.LogProbs != 0 {
 		g.probs = &logProbs{n: p.LogProbs}
 	}
-	g.result = Result{Seed: s.Seed(), PromptTokens: len(prompt)}
-	g.ids = append(make([]int32, 0, len(prompt)+min(p.MaxTokens, c.Context)), prompt...)
+	g.result = Result{Seed: s.Seed(), PromptTokens: len(prompt.Tokens)}
+	g.ids = append(make([]int32, 0, len(prompt.Tokens)+min(p.MaxTokens, c.Context)), prompt.Tokens...)
 	return g, g.check()
 }
 
@@ -158,10 +160,12 @@ func (g *generation) check() error {
 		return fmt.Errorf("the cache holds %d tokens and the prompt has %d: it must hold a beginning of the prompt", held, n)
 	case n > g.context && !g.params.ContextShift:
 		return fmt.Errorf("the prompt has %d tokens, %w of %d: shorten it, or allow the context to shift", n, ErrContext, g.context)
+	case g.params.ContextShift && !g.prompt.plain():
+		return fmt.Errorf("a context shift %w with pictures, sound or a source: nothing of them can be forgotten", ErrParams)
 	case g.params.ContextShift && max(1, g.params.Keep) > g.context/2:
 		return fmt.Errorf("keep %d %w: a context of %d can keep at most half of itself", g.params.Keep, ErrParams, g.context)
 	}
-	return nil
+	return g.prompt.check(g.width)
 }
 
 func (g *generation) run(ctx context.Context, yield func(Token, error) bool) error {
@@ -201,19 +205,44 @@ func (g *generation) prefill(ctx context.Context) error {
 		for len(g.ids) > g.context {
 			g.drop()
 		}
-		held = 0
+		held, g.prompt = 0, Prompt{Tokens: g.ids}
 	case held == len(g.ids):
 		held-- // the logits that follow it are gone
 	}
-	if err := Rewind(g.cache, held); err != nil {
+	if err := g.source(ctx); err != nil {
 		return err
 	}
-	held = g.cache.Len()
-	g.result.CachedTokens = held
+	if err := Rewind(g.cache, g.prompt.Begin(min(held, g.cache.Len()))); err != nil {
+		return err
+	}
+	g.result.CachedTokens = g.cache.Len()
 	if g.spec.drafter != nil {
 		g.spec.drafter.Restart(g.ids)
 	}
-	return g.evaluate(ctx, g.ids[held:], gemma.LastRow)
+	for at := g.cache.Len(); at < len(g.ids); {
+		to := g.prompt.piece(at)
+		if err := g.forward(ctx, g.prompt.step(at, to, g.width), gemma.LastRow, to == len(g.ids)); err != nil {
+			return err
+		}
+		at = to
+	}
+	g.spec.row = 0
+	return nil
+}
+
+// source gives an encoder–decoder what it translates.
+func (g *generation) source(ctx context.Context) error {
+	if g.prompt.Source == nil {
+		return nil
+	}
+	m, ok := g.model.(Sourced)
+	if !ok {
+		return fmt.Errorf("a source %w: the model has no encoder", ErrParams)
+	}
+	if err := g.cache.Truncate(0); err != nil {
+		return err
+	}
+	return m.Source(ctx, g.cache, *g.prompt.Source)
 }
 
 // Rewind leaves the first n positions in the cache, or none where a sliding
@@ -232,21 +261,27 @@ func Rewind(cache engine.Cache, n int) error {
 // all rows of a single piece.
 func (g *generation) evaluate(ctx context.Context, ids []int32, want gemma.Want) error {
 	for len(ids) > 0 {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
 		n := min(len(ids), gemma.MaxRows)
-		g.step[0] = gemma.Step{Cache: g.cache, Tokens: ids[:n]}
-		if n == len(ids) {
-			g.step[0].Logits, g.step[0].Best = want, g.best(want, n)
-		}
-		if err := g.model.Forward(ctx, g.step[:], &g.logits); err != nil {
+		if err := g.forward(ctx, gemma.Step{Tokens: ids[:n]}, want, n == len(ids)); err != nil {
 			return err
 		}
 		ids = ids[n:]
 	}
 	g.spec.row = 0
 	return nil
+}
+
+// forward runs one piece; the last one wants logits.
+func (g *generation) forward(ctx context.Context, step gemma.Step, want gemma.Want, last bool) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	g.step[0] = step
+	g.step[0].Cache = g.cache
+	if last {
+		g.step[0].Logits, g.step[0].Best = want, g.best(want, len(step.Tokens))
+	}
+	return g.model.Forward(ctx, g.step[:], &g.logits)
 }
 
 // best is how many of the greatest logits are enough for the tokens that the

@@ -83,7 +83,7 @@ func (m *realModel) run(t testing.TB, k task, cache engine.Cache, d generate.Dra
 	if err := generate.Rewind(cache, min(cache.Len(), len(prompt)-1)); err != nil {
 		t.Fatal(err)
 	}
-	for tok, err := range generate.Speculate(t.Context(), m, m.tok, cache, prompt, p, d) {
+	for tok, err := range generate.Speculate(t.Context(), m, m.tok, cache, generate.Prompt{Tokens: prompt}, p, d) {
 		if err != nil {
 			t.Fatal(err)
 		}

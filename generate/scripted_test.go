@@ -184,7 +184,7 @@ func (m *scripted) run(t testing.TB, tr trial, d Drafter) (o outcome) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	cache := m.NewCache().(*scriptedCache)
-	for tok, err := range Speculate(ctx, m, m.tok, cache, tr.prompt, tr.params, d) {
+	for tok, err := range Speculate(ctx, m, m.tok, cache, Prompt{Tokens: tr.prompt}, tr.params, d) {
 		if err != nil {
 			o.err = err
 			break

@@ -193,7 +193,7 @@ func TestDraftsInTheMiddle(t *testing.T) {
 			cache := f.NewCache()
 			defer cache.Close()
 			text, tokens, accepted := "", 0, 0
-			for tok, err := range Speculate(t.Context(), f, f.tok, cache, coming[:2], p, &oracle{text: coming}) {
+			for tok, err := range Speculate(t.Context(), f, f.tok, cache, Prompt{Tokens: coming[:2]}, p, &oracle{text: coming}) {
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -218,7 +218,7 @@ func TestDraftsInTheMiddle(t *testing.T) {
 
 func TestDraftIsNeverLongerThanWanted(t *testing.T) {
 	f, o := counting(t), &oracle{}
-	for range Speculate(t.Context(), f, f.tok, f.NewCache(), ids("a"), greedy(10), o) {
+	for range Speculate(t.Context(), f, f.tok, f.NewCache(), Prompt{Tokens: ids("a")}, greedy(10), o) {
 	}
 	if want := []int{7, 6, 5, 4, 3, 2, 1}; !slices.Equal(o.asked, want) || o.restarts != 1 {
 		t.Errorf("drafts of %d were asked for after %d restarts, want %d after one", o.asked, o.restarts, want)
@@ -228,7 +228,7 @@ func TestDraftIsNeverLongerThanWanted(t *testing.T) {
 func TestDrafterFails(t *testing.T) {
 	f, broken := counting(t), errors.New("broken")
 	cache, n := f.NewCache(), 0
-	for _, err := range Speculate(t.Context(), f, f.tok, cache, ids("a"), greedy(9), &oracle{err: broken}) {
+	for _, err := range Speculate(t.Context(), f, f.tok, cache, Prompt{Tokens: ids("a")}, greedy(9), &oracle{err: broken}) {
 		if n++; n == 3 && !errors.Is(err, broken) {
 			t.Errorf("the third step gives %v, want the drafter's error", err)
 		}
@@ -246,7 +246,7 @@ func TestCancelInsideADraft(t *testing.T) {
 		tr := trial{prompt: ids("a", "b"), params: greedy(20)}
 		coming := append(slices.Clone(tr.prompt), func() []int32 { o := m.run(t, tr, nil); return o.ids() }()...)
 		cache, n, last := m.NewCache(), 0, error(nil)
-		for _, err := range Speculate(ctx, m, m.tok, cache, tr.prompt, tr.params, &oracle{text: coming}) {
+		for _, err := range Speculate(ctx, m, m.tok, cache, Prompt{Tokens: tr.prompt}, tr.params, &oracle{text: coming}) {
 			if last = err; err != nil {
 				break
 			}

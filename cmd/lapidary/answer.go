@@ -19,40 +19,48 @@ import (
 // answer is what run knows of one generation.
 type answer struct {
 	load   time.Duration
-	prompt []int32
+	prompt lapidary.Prompt
 	tokens []lapidary.Token
 	text   strings.Builder
 }
 
 // encode makes the prompt's tokens: as they are with --raw, in the chat
 // template of a model that has one, as the beginning of a text otherwise.
-func (f *runFlags) encode(m *lapidary.Model, a *answer, prompt string, p *lapidary.Params) error {
+func (f *runFlags) encode(ctx context.Context, m *lapidary.Model, a *answer, prompt string, p *lapidary.Params) error {
 	if f.raw {
-		a.prompt = m.EncodeSpecial(prompt)
+		a.prompt = m.PromptTokens(m.EncodeSpecial(prompt))
 		return nil
+	}
+	parts, attached, err := f.attach(ctx, m, prompt)
+	if err != nil {
+		return err
 	}
 	t, err := m.Template()
 	switch {
 	case errors.Is(err, chat.ErrNoTemplate) && f.system != "":
 		return misuse("--system: %s completes text and has no place for it: write it into the prompt", m.Name())
 	case errors.Is(err, chat.ErrNoTemplate):
-		a.prompt = m.Encode(prompt)
-		return nil
+		a.prompt, err = m.PromptText(parts, attached...)
+		return err
 	case err != nil:
 		return err
 	}
 	p.StopTokens = append(p.StopTokens, t.StopTokens(m.Tokenizer())...)
-	if a.prompt, err = m.ChatTokens(f.messages(prompt)); err != nil {
+	if a.prompt, err = m.Prompt(lapidary.Conversation{Messages: f.messages(parts)}, attached...); err != nil {
 		return err
 	}
 	if p.ContextShift && f.system != "" {
-		p.Keep, err = f.systemLength(m, a.prompt)
+		p.Keep, err = f.systemLength(m, a.prompt.Tokens)
 	}
 	return err
 }
 
-func (f *runFlags) messages(prompt string) []lapidary.Message {
-	messages := []lapidary.Message{{Role: chat.User, Content: prompt}}
+func (f *runFlags) messages(parts []chat.Part) []lapidary.Message {
+	message := lapidary.Message{Role: chat.User, Parts: parts}
+	if len(parts) == 1 && parts[0].Type == chat.Text { // as templates that know no parts expect it
+		message = lapidary.Message{Role: chat.User, Content: parts[0].Text}
+	}
+	messages := []lapidary.Message{message}
 	if f.system != "" {
 		messages = slices.Insert(messages, 0, lapidary.Message{Role: chat.System, Content: f.system})
 	}
@@ -62,7 +70,7 @@ func (f *runFlags) messages(prompt string) []lapidary.Message {
 // systemLength is how far the prompt is the same whatever the user says: the
 // part with the system text, which a context shift keeps.
 func (f *runFlags) systemLength(m *lapidary.Model, prompt []int32) (int, error) {
-	other, err := m.ChatTokens(f.messages("\x00"))
+	other, err := m.ChatTokens(f.messages([]chat.Part{{Type: chat.Text, Text: "\x00"}}))
 	n := 0
 	for n < min(len(prompt), len(other)) && prompt[n] == other[n] {
 		n++
@@ -74,7 +82,7 @@ func (f *runFlags) systemLength(m *lapidary.Model, prompt []int32) (int, error) 
 func (f *runFlags) print(c *cobra.Command, m *lapidary.Model, a *answer, p lapidary.Params) error {
 	out := newStream(c.OutOrStdout())
 	var end *lapidary.Result
-	for t, err := range m.GenerateTokens(c.Context(), a.prompt, p) {
+	for t, err := range m.GeneratePrompt(c.Context(), a.prompt, p) {
 		if err != nil {
 			if out.last != 0 {
 				out.endLine()
@@ -218,8 +226,16 @@ func scored(m *lapidary.Model, t lapidary.Token) scoredJSON {
 	return s
 }
 
+// read are the tokens that the model was given to read.
+func (a *answer) read() []int32 {
+	if a.prompt.Source != nil {
+		return a.prompt.Source.Tokens
+	}
+	return a.prompt.Tokens
+}
+
 func (a *answer) document(m *lapidary.Model, p lapidary.Params, end *lapidary.Result) runJSON {
-	d := runJSON{Model: m.Name(), PromptTokens: a.prompt, Tokens: []int32{}, Text: a.text.String(),
+	d := runJSON{Model: m.Name(), PromptTokens: a.read(), Tokens: []int32{}, Text: a.text.String(),
 		StopReason: string(end.Reason), StopString: end.StopString, Dropped: end.Dropped, Timing: timing(a, end)}
 	if p.Temperature > 0 {
 		d.Seed = &end.Seed

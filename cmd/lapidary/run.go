@@ -32,6 +32,12 @@ that is not on this machine is pulled first. Text that is piped in is the prompt
 with a PROMPT as well it follows that after a blank line. One newline at its end is
 dropped. Only the answer goes to standard output.
 
+Pictures, sounds and videos go where <image>, <audio> and <video> stand in the prompt,
+in order, or before it. Videos need the program ffmpeg, but for moving GIF and WebP. A
+model that judges (ShieldGemma 2) tells whether a picture violates the policy that is
+the prompt, or that it names, and how likely that is. A model that translates (T5Gemma)
+is given the prompt to read, and writes what it makes of it.
+
 --raw gives the model the prompt as it is: no chat template, control tokens such as
 <start_of_turn> in it recognised, the token that begins a text put first.
 
@@ -45,6 +51,8 @@ No answer changes by it; --speculate off leaves it out.`,
   lapidary run gemma3:4b "Why is the sky blue?" --system "Answer in one sentence."
   cat report.txt | lapidary run gemma3:4b "Summarise this:"
   lapidary run ./model.gguf --raw "def fibonacci(n):" --stop "def" --json --logprobs 5
+  lapidary run gemma3:4b "What is different in <image> and <image>?" --image a.jpg --image b.jpg
+  lapidary run gemma4:e2b "Write down what is said." --audio speech.mp3
   lapidary run gemma3:12b "Write a poem." --draft gemma3:270m
   lapidary run gemma3:4b`,
 		RunE: func(c *cobra.Command, args []string) error { return asMisuse(f.run(c, args)) },
@@ -89,6 +97,7 @@ func registerCache(fs *pflag.FlagSet, cache *string) {
 type runFlags struct {
 	modelFlags
 	sampling
+	attachments
 	raw, json, stats bool
 	system           string
 	speculate, draft string
@@ -98,6 +107,7 @@ func (f *runFlags) register(fs *pflag.FlagSet) {
 	f.modelFlags.register(fs)
 	fs.IntVar(&f.context, "context", 0, "tokens of prompt and answer together (default what the model was made for)")
 	f.sampling.register(fs)
+	f.attachments.register(fs)
 	fs.BoolVar(&f.raw, "raw", false, "no chat template; control tokens in the prompt are recognised")
 	fs.StringVar(&f.system, "system", "", "text that says how to answer")
 	fs.StringVar(&f.speculate, "speculate", lapidary.DefaultSpeculation, "guess tokens that are verified together: "+strings.Join(lapidary.Speculations(), " or "))
@@ -124,6 +134,8 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 		return misuse("--logprobs needs --json: there is no other way to print them")
 	case f.raw && f.system != "":
 		return misuse("--system is part of the chat template, which --raw leaves out: write it into the prompt")
+	case f.raw && len(f.media) > 0:
+		return misuse("--%s has its place in the template, which --raw leaves out: leave out one of them", f.media[0].Type)
 	case c.Flags().Changed("draft") && f.speculate == lapidary.NoSpeculation:
 		return misuse("--draft %s guesses tokens and --speculate off forbids it: leave one out", f.draft)
 	}
@@ -146,11 +158,17 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 	if err := f.apply(c.Flags(), &p); err != nil {
 		return err
 	}
+	if !r.given && len(f.media) > 0 {
+		return misuse("--%s needs a prompt that says what to do with it", f.media[0].Type)
+	}
 	if !r.given {
 		return talk(c.Context(), m, terminal.Options{Params: p, System: f.system, Markdown: true, Stats: f.stats})
 	}
-	if err := f.encode(m, &a, r.prompt, &p); err != nil {
-		return err
+	if err := f.encode(c.Context(), m, &a, r.prompt, &p); err != nil {
+		return interruption(c.Context(), err)
+	}
+	if m.Judges() {
+		return f.judge(c, m, &a)
 	}
 	return f.print(c, m, &a, p)
 }

@@ -103,7 +103,7 @@ func (t *turn) frequency(rope engine.Rope, i int) float64 {
 func (t *turn) fill(rope engine.Rope, s *span, from, to int) {
 	for i := range t.angles {
 		frequency := t.frequency(rope, i)
-		sin, cos := math.Sincos(float64(s.start+from) * frequency)
+		sin, cos := math.Sincos(float64(s.start+from+rope.Shift) * frequency)
 		var sin1, cos1 float64
 		if to-from > 1 {
 			sin1, cos1 = math.Sincos(frequency)
@@ -117,17 +117,15 @@ func (t *turn) fill(rope engine.Rope, s *span, from, to int) {
 
 // fillGrid computes them for places in a picture, which are in no order.
 func (t *turn) fillGrid(rope engine.Rope, s *span, from, to int) {
-	if s.grid == nil {
-		return // all are at 0
-	}
+	axis := int(rope.Axis - engine.Column)
 	for i := range t.angles {
 		frequency := t.frequency(rope, i)
 		for r := from; r < to; r++ {
-			place := s.grid[r][0]
-			if rope.Axis == engine.Line {
-				place = s.grid[r][1]
+			place := rope.Shift
+			if s.grid != nil {
+				place += int(s.grid[r][axis])
 			}
-			sin, cos := math.Sincos(float64(place) * frequency)
+			sin, cos := math.Sincos(float64(int(place)+rope.Shift) * frequency)
 			at := (s.row+r)*t.half + i
 			t.cos[at], t.sin[at] = float32(cos), float32(sin)
 		}

@@ -100,7 +100,7 @@ func (p *pass) Heads(x engine.Tensor, h engine.Heads) engine.Tensor {
 				norm(head, head, *h.Norm)
 			}
 			for _, rope := range h.Ropes {
-				rotate(head, places[r][rope.Axis], rope)
+				rotate(head, places[r][rope.Axis]+rope.Shift, rope)
 			}
 		}
 	}
