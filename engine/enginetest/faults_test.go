@@ -160,6 +160,7 @@ func TestFaultsAreFound(t *testing.T) {
 		"the first rope alone":                      {part: headParts, heads: func(h *engine.Heads) { h.Ropes = h.Ropes[:1] }},
 		"a rope of all angles":                      {part: headParts, heads: func(h *engine.Heads) { h.Ropes = everyRope(h.Ropes, func(r *engine.Rope) { r.Turn = 0 }) }},
 		"a rope of columns in place of lines":       {part: headParts, heads: func(h *engine.Heads) { h.Ropes = everyRope(h.Ropes, func(r *engine.Rope) { r.Axis = min(r.Axis, 1) }) }},
+		"ropes that are not shifted":                {part: headParts, heads: func(h *engine.Heads) { h.Ropes = everyRope(h.Ropes, func(r *engine.Rope) { r.Shift = 0 }) }},
 		"rows that stand one place earlier":         {part: behinds, span: func(s *engine.Span) { s.Behind += s.Behind / 40 }},
 		"rows that see one ahead less":              {part: aheads, attend: func(a *engine.Attend) { a.Ahead = max(a.Ahead-1, engine.All) }},
 		"windows of each row in place of the first": {part: anchors, attend: func(a *engine.Attend) { a.Anchored = false }},

@@ -211,6 +211,7 @@ func (l *lab) parts(p engine.Pass, rows int) {
 			{{Base: 100, Scale: 1, Size: half, Axis: engine.Column}, {Base: 100, Scale: 1, From: half, Size: size - half, Axis: engine.Line}},
 			{{Base: 1e6, Scale: 1, Turn: size / 4}},
 			{{Base: 1e6, Scale: 0.125, Turn: 1, Axis: engine.Line}},
+			{{Base: 100, Scale: 1, Size: half, Axis: engine.Column, Shift: 1}, {Base: 1e4, Scale: 1, From: half, Size: size - half, Shift: 7}},
 			{{Base: 10000, Scale: 1, Size: half}},
 			{{Base: 10000, Scale: 1, From: 2, Size: 6, Turn: 2}, {Base: 50, Scale: 0.5, From: 8, Size: 4, Axis: engine.Column}},
 		} {

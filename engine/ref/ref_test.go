@@ -153,6 +153,9 @@ func TestRopesOfParts(t *testing.T) {
 		expect(t, "two angles of four", p, p.Heads(p.Write(x, 8), h), 8, -5, -2.8284271, 3, 4, 1, 5.6568542, 7, 8)
 		h = engine.Heads{Size: 4, Ropes: []engine.Rope{middle}, Rows: []int{1}}
 		expect(t, "the second half of two heads", p, p.Heads(p.Write(x, 8), h), 8, 1, 2, -4, 3, 5, 6, -8, 7)
+		shifted := engine.Rope{Base: 10, Scale: math.Pi / 2, Shift: 1}
+		h = engine.Heads{Size: 2, Ropes: []engine.Rope{shifted}}
+		expect(t, "one quarter turn and two", p, p.Heads(p.Write([]float32{1, 0, 1, 0}, 2), h), 2, 0, 1, -1, 0)
 	})
 }
 
