@@ -24,12 +24,58 @@ var ggufNames = map[string]string{
 	"blk.N.ffn_up.weight":              "layers.N.mlp.up_proj.weight",
 	"blk.N.ffn_down.weight":            "layers.N.mlp.down_proj.weight",
 	"blk.N.post_ffw_norm.weight":       "layers.N.post_feedforward_layernorm.weight",
+
+	// Gemma 4
+	"blk.N.layer_output_scale.weight": "layers.N.layer_scalar",
+	"rope_freqs.weight":               "rope_freqs.weight", // what the angles of global layers are divided by
+	"blk.N.ffn_gate_inp.weight":       "layers.N.router.proj.weight",
+	"blk.N.ffn_gate_inp.scale":        "layers.N.router.scale",
+	"blk.N.ffn_down_exps.scale":       "layers.N.router.per_expert_scale",
+	"blk.N.ffn_gate_up_exps.weight":   "layers.N.experts.gate_up_proj",
+	"blk.N.ffn_gate_exps.weight":      "layers.N.experts.gate_proj",
+	"blk.N.ffn_up_exps.weight":        "layers.N.experts.up_proj",
+	"blk.N.ffn_down_exps.weight":      "layers.N.experts.down_proj",
+	"blk.N.pre_ffw_norm_2.weight":     "layers.N.pre_feedforward_layernorm_2.weight",
+	"blk.N.post_ffw_norm_1.weight":    "layers.N.post_feedforward_layernorm_1.weight",
+	"blk.N.post_ffw_norm_2.weight":    "layers.N.post_feedforward_layernorm_2.weight",
+
+	// its drafting assistants
+	"nextn.pre_projection.weight":  "pre_projection.weight",
+	"nextn.post_projection.weight": "post_projection.weight",
+	"masked_embd_centroids.weight": "masked_embedding.centroids.weight",
+	"masked_embd_ordering":         "masked_embedding.token_ordering",
+
+	// Gemma 3n and 4
+	"per_layer_token_embd.weight": "embed_tokens_per_layer.weight",
+	"per_layer_model_proj.weight": "per_layer_model_projection.weight",
+	"per_layer_proj_norm.weight":  "per_layer_projection_norm.weight",
+	"blk.N.inp_gate.weight":       "layers.N.per_layer_input_gate.weight",
+	"blk.N.proj.weight":           "layers.N.per_layer_projection.weight",
+	"blk.N.post_norm.weight":      "layers.N.post_per_layer_input_norm.weight",
+
+	// Gemma 3n; of a matrix for each stream but the first GGUF makes one tensor
+	"altup_proj.weight":                "altup_projections.weight",
+	"altup_unembd_proj.weight":         "altup_unembed_projections.weight",
+	"blk.N.altup_correct_coef.weight":  "layers.N.altup.correction_coefs.weight",
+	"blk.N.altup_correct_scale.weight": "layers.N.altup.correct_output_scale",
+	"blk.N.altup_predict_coef.weight":  "layers.N.altup.prediction_coefs.weight",
+	"blk.N.altup_router.weight":        "layers.N.altup.modality_router.weight",
+	"blk.N.altup_router_norm.weight":   "layers.N.altup.router_norm.weight",
+	"blk.N.laurel_l.weight":            "layers.N.laurel.linear_left.weight",
+	"blk.N.laurel_r.weight":            "layers.N.laurel.linear_right.weight",
+	"blk.N.laurel_post_norm.weight":    "layers.N.laurel.post_laurel_norm.weight",
+
+	// EmbeddingGemma
+	"dense_2.weight": "2_Dense.weight",
+	"dense_3.weight": "3_Dense.weight",
 }
 
 // ggufOverrides holds what an architecture calls differently. Gemma 1 has one
-// norm before its feed-forward, which Hugging Face names after the attention.
+// norm before its feed-forward, which Hugging Face names after the attention;
+// Ollama's first files of EmbeddingGemma say that they are a Gemma 3.
 var ggufOverrides = map[string]map[string]string{
-	"gemma": {"blk.N.ffn_norm.weight": "layers.N.post_attention_layernorm.weight"},
+	"gemma":  {"blk.N.ffn_norm.weight": "layers.N.post_attention_layernorm.weight"},
+	"gemma3": {"dense.0.weight": "2_Dense.weight", "dense.1.weight": "3_Dense.weight"},
 }
 
 // ggufNamesBack is the inverse of ggufNames.
@@ -88,8 +134,14 @@ func canonicalGGUF(arch, name string) string {
 
 // ggufName is what llama.cpp calls the tensor with a canonical name.
 func ggufName(arch, canonical string) string {
-	name, _ := rename(canonical, inverse(ggufOverrides[arch]), ggufNamesBack)
+	name, _ := GGUFName(arch, canonical)
 	return name
+}
+
+// GGUFName is what llama.cpp calls the tensor with a canonical name in files of
+// an architecture, and whether it has such a tensor at all.
+func GGUFName(arch, canonical string) (name string, ok bool) {
+	return rename(canonical, inverse(ggufOverrides[arch]), ggufNamesBack)
 }
 
 // canonicalHF strips the trunk and translates what is left.
@@ -129,6 +181,9 @@ func canonicalHF(name string) string {
 func rename(name string, tables ...map[string]string) (string, bool) {
 	pattern, number := splitNumber(name)
 	for _, table := range tables {
+		if to, ok := table[name]; ok && !strings.Contains(name, ".N.") {
+			return to, true
+		}
 		to, ok := table[pattern]
 		if ok && strings.Contains(pattern, ".N.") == (number != "") { // a file may say "blk.N." too
 			return withNumber(to, number), true

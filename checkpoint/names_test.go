@@ -19,6 +19,14 @@ func TestCanonicalGGUF(t *testing.T) {
 		{"gemma3", "blk.N.ffn_up.weight", "blk.N.ffn_up.weight"},
 		{"gemma3", "blk.0.ffn_up.bias", "blk.0.ffn_up.bias"},
 		{"gemma3", "v.blk.0.attn_q.weight", "v.blk.0.attn_q.weight"},
+		{"gemma4", "blk.3.layer_output_scale.weight", "layers.3.layer_scalar"},
+		{"gemma4", "blk.3.post_norm.weight", "layers.3.post_per_layer_input_norm.weight"},
+		{"gemma4", "blk.3.ffn_down_exps.scale", "layers.3.router.per_expert_scale"},
+		{"gemma3n", "altup_proj.weight", "altup_projections.weight"},
+		{"gemma-embedding", "dense_3.weight", "3_Dense.weight"},
+		{"gemma3", "dense.0.weight", "2_Dense.weight"},
+		{"gemma3", "dense.1.weight", "3_Dense.weight"},
+		{"gemma2", "dense.1.weight", "dense.1.weight"},
 		{"gemma3", "", ""},
 	} {
 		if got := canonicalGGUF(test.arch, test.name); got != test.want {
@@ -29,7 +37,7 @@ func TestCanonicalGGUF(t *testing.T) {
 
 // Every name of the tables goes to GGUF and back, and no two names meet.
 func TestNamesInvert(t *testing.T) {
-	for _, arch := range []string{"gemma", "gemma3"} {
+	for _, arch := range []string{"gemma", "gemma4"} {
 		seen := map[string]string{}
 		for gguf := range ggufNames {
 			if arch == "gemma" && gguf == "blk.N.post_attention_norm.weight" {
@@ -72,6 +80,23 @@ func TestCanonicalHF(t *testing.T) {
 	} {
 		if got := canonicalHF(name); got != want {
 			t.Errorf("canonicalHF(%q) = %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestGGUFName(t *testing.T) {
+	for _, c := range []struct {
+		arch, canonical, want string
+		ok                    bool
+	}{
+		{"gemma-embedding", "2_Dense.weight", "dense_2.weight", true},
+		{"gemma3", "2_Dense.weight", "dense.0.weight", true}, // as the file that it comes from
+		{"gemma", "layers.7.post_attention_layernorm.weight", "blk.7.ffn_norm.weight", true},
+		{"gemma4", "layers.7.experts.gate_up_proj", "blk.7.ffn_gate_up_exps.weight", true},
+		{"gemma4", "vision_tower.std_bias", "vision_tower.std_bias", false},
+	} {
+		if got, ok := GGUFName(c.arch, c.canonical); got != c.want || ok != c.ok {
+			t.Errorf("GGUFName(%q, %q) is %q, %v, want %q, %v", c.arch, c.canonical, got, ok, c.want, c.ok)
 		}
 	}
 }

@@ -1,8 +1,6 @@
 package gemma
 
 import (
-	"fmt"
-
 	"lapidary/engine"
 )
 
@@ -99,8 +97,8 @@ func (b *stackBinder) fan() *fan {
 	}
 	out := &fan{}
 	for i := range c.Count - 1 {
-		out.out = append(out.out, b.weight(fmt.Sprintf("%saltup_projections.%d.weight", b.prefix, i), d, d))
-		out.in = append(out.in, b.weight(fmt.Sprintf("%saltup_unembed_projections.%d.weight", b.prefix, i), d, d))
+		out.out = append(out.out, b.oneOf(b.prefix+"altup_projections", i, c.Count-1, d, d))
+		out.in = append(out.in, b.oneOf(b.prefix+"altup_unembed_projections", i, c.Count-1, d, d))
 	}
 	return out
 }

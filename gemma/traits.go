@@ -3,7 +3,6 @@ package gemma
 // trait is what a family's files leave unsaid.
 type trait struct {
 	family    string  // what Config.Family says
-	gguf      bool    // this version reads its GGUF files
 	pattern   int     // every pattern-th layer is global; 1: all are
 	qkNorm    bool    // queries and keys are normalised
 	postNorms bool    // four norms a block
@@ -43,13 +42,13 @@ const (
 // traits by family. What transformers takes for granted is taken from its
 // configuration classes, version 5.23.
 var traits = map[string]trait{
-	"gemma": {family: "gemma", gguf: true, pattern: 1,
+	"gemma": {family: "gemma", pattern: 1,
 		published: `{"hidden_size": 3072, "vocab_size": 256000, "max_position_embeddings": 8192, "num_hidden_layers": 28,
 			"intermediate_size": 24576, "num_attention_heads": 16, "num_key_value_heads": 16, "head_dim": 256}`},
-	"gemma2": {family: "gemma2", gguf: true, pattern: 2, postNorms: true, attCap: 50, finalCap: 30, window: 4096, wide: 46,
+	"gemma2": {family: "gemma2", pattern: 2, postNorms: true, attCap: 50, finalCap: 30, window: 4096, wide: 46,
 		presumed: gemma2Caps, published: gemma2Sizes},
 	"vaultgemma": {family: "vaultgemma", pattern: 2, presumed: gemma2Caps, published: gemma2Sizes},
-	"gemma3": {family: "gemma3", gguf: true, pattern: 6, qkNorm: true, postNorms: true, localBase: 10000, groups: everywhere, wide: 62,
+	"gemma3": {family: "gemma3", pattern: 6, qkNorm: true, postNorms: true, localBase: 10000, groups: everywhere, wide: 62,
 		presumed: `{"query_pre_attn_scalar": 256}`, published: gemma3Sizes},
 	"gemma3n": {family: "gemma3n", pattern: 5, qkNorm: true, postNorms: true, plain: true, localBase: 10000,
 		presumed: `{"final_logit_softcapping": 30, "hidden_size_per_layer_input": 256, "vocab_size_per_layer_input": 262144,

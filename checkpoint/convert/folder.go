@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"lapidary/checkpoint"
@@ -40,8 +39,9 @@ type folder struct {
 	dtype    checkpoint.Type
 	progress func(done, total int64)
 
-	settings settings
-	vocab    *vocab // nil: none
+	settings    settings
+	vocab       *vocab // nil: none
+	done, total int64  // bytes of the source
 }
 
 func (f *folder) read() error {
@@ -79,6 +79,14 @@ func (f *folder) fill(dir string) error {
 	if err := writeJSON(dir, "config.json", f.settings.config(dtypes[f.dtype], v, !untied)); err != nil {
 		return err
 	}
+	for _, t := range f.from.Tensors() {
+		f.total += int64(len(t.Data))
+	}
+	if f.settings.Head.Pooled > 0 {
+		if err := f.sentences(dir); err != nil {
+			return err
+		}
+	}
 	return whole.File(filepath.Join(dir, "model.safetensors"), f.weights)
 }
 
@@ -92,17 +100,46 @@ func writeJSON(dir, name string, v any) error {
 
 // weights writes model.safetensors.
 func (f *folder) weights(w io.Writer) error {
-	var out []checkpoint.Tensor
-	var total, done int64
+	var out, from []checkpoint.Tensor
 	for _, t := range f.from.Tensors() {
-		out = append(out, checkpoint.Tensor{Name: folderName(t.Name), Type: f.dtype, Shape: t.Shape})
-		total += int64(len(t.Data))
+		for _, piece := range f.pieces(t) {
+			from = append(from, piece)
+			out = append(out, checkpoint.Tensor{Name: f.name(piece.Name), Type: f.dtype, Shape: piece.Shape})
+		}
+	}
+	return f.stream(w, out, from)
+}
+
+// pieces are what a folder has in a tensor's place: all of it as it is, or the
+// matrices that GGUF joins, or nothing where config.json or another file of the
+// folder says it, or what no text needs.
+func (f *folder) pieces(t checkpoint.Tensor) []checkpoint.Tensor {
+	_, known := checkpoint.GGUFName(f.settings.arch, t.Name)
+	switch {
+	case !known || t.Name == "rope_freqs.weight" || strings.HasSuffix(t.Name, "_Dense.weight"):
+		return nil
+	case !strings.HasPrefix(t.Name, "altup_") || len(t.Shape) != 3:
+		return []checkpoint.Tensor{t}
+	}
+	var out []checkpoint.Tensor
+	n := t.Shape[1] * t.RowBytes()
+	for i := range t.Shape[0] {
+		out = append(out, checkpoint.Tensor{Name: fmt.Sprintf("%s.%d.weight", strings.TrimSuffix(t.Name, ".weight"), i),
+			Type: t.Type, Shape: t.Shape[1:], Data: t.Data[i*n : (i+1)*n]})
+	}
+	return out
+}
+
+// stream writes the tensors that are made of the given ones.
+func (f *folder) stream(w io.Writer, out, from []checkpoint.Tensor) error {
+	byName := map[string]checkpoint.Tensor{}
+	for i, t := range out {
+		byName[t.Name] = from[i]
 	}
 	return checkpoint.StreamSafetensors(w, out, func(w io.Writer, to checkpoint.Tensor) error {
-		i := slices.IndexFunc(out, func(t checkpoint.Tensor) bool { return t.Name == to.Name })
-		t := f.from.Tensors()[i]
+		t := byName[to.Name]
 		size := int64(len(t.Data))
-		if isNorm(t.Name) {
+		if isNorm(t.Name) && !f.settings.plain {
 			var err error
 			if t, err = mapped(t, func(v float64) float64 { return v - 1 }); err != nil {
 				return err
@@ -111,17 +148,22 @@ func (f *folder) weights(w io.Writer) error {
 		if err := t.Recode(f.ctx, w, f.dtype, nil); err != nil {
 			return err
 		}
-		done += size
+		f.done += size
 		if f.progress != nil {
-			f.progress(done, total)
+			f.progress(f.done, f.total)
 		}
 		return nil
 	})
 }
 
-// folderName is what transformers calls a tensor.
-func folderName(canonical string) string {
-	if strings.HasPrefix(canonical, "lm_head.") {
+// name is what transformers calls a tensor. An encoder is a model by itself.
+func (f *folder) name(canonical string) string {
+	for _, outer := range []string{"lm_head.", "pre_projection.", "post_projection."} {
+		if strings.HasPrefix(canonical, outer) {
+			return canonical
+		}
+	}
+	if f.settings.Head.Pooled > 0 {
 		return canonical
 	}
 	return "model." + canonical

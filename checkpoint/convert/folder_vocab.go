@@ -247,11 +247,12 @@ func jsonVocab(read reader) (*vocab, error) {
 		}
 	}
 	for i, merge := range file.Model.Merges {
-		made, err := joined(merge)
+		left, right, err := halves(merge)
 		if err != nil {
 			return nil, fmt.Errorf("tokenizer.json: model.merges: entry %d: %w", i, err)
 		}
-		if id, ok := file.Model.Vocab[made]; ok && v.scores[id] == 0 {
+		v.merges = append(v.merges, left+" "+right)
+		if id, ok := file.Model.Vocab[left+right]; ok && v.scores[id] == 0 {
 			v.scores[id] = -float32(i + 1)
 		}
 	}
@@ -263,22 +264,26 @@ func jsonVocab(read reader) (*vocab, error) {
 	return v, nil
 }
 
-// joined is what a merge makes: of ["a","b"] or, as older files have it, "a b".
-func joined(merge json.RawMessage) (string, error) {
+// halves are what a merge joins: of ["a","b"] or, as older files have it, "a b".
+func halves(merge json.RawMessage) (left, right string, err error) {
 	var pair []string
 	if json.Unmarshal(merge, &pair) == nil && len(pair) == 2 {
-		return pair[0] + pair[1], nil
+		return pair[0], pair[1], nil
 	}
 	var text string
 	if err := json.Unmarshal(merge, &text); err != nil {
-		return "", err
+		return "", "", err
 	}
+	return cutMerge(text)
+}
+
+func cutMerge(text string) (left, right string, err error) {
 	for i := 1; i < len(text)-1; i++ {
 		if text[i] == ' ' {
-			return text[:i] + text[i+1:], nil
+			return text[:i], text[i+1:], nil
 		}
 	}
-	return "", fmt.Errorf("%q is not two pieces", text)
+	return "", "", fmt.Errorf("%q is not two pieces", text)
 }
 
 // isByte: <0x00> to <0xFF>.

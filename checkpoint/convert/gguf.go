@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"lapidary/checkpoint"
@@ -22,6 +24,8 @@ type Model struct {
 	Tensors []checkpoint.Tensor
 	// Source is that checkpoint.
 	Source *checkpoint.Checkpoint
+	// Parts are what those tensors are joined of, row by row, that have no data.
+	Parts map[string][]checkpoint.Tensor
 	// LeftOut are the tensors of the source that text needs not.
 	LeftOut []string
 }
@@ -59,9 +63,12 @@ func fromFolder(c *checkpoint.Checkpoint) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{Metadata: s.metadata(), Source: c}
+	m := &Model{Metadata: s.metadata(), Source: c, Parts: map[string][]checkpoint.Tensor{}}
 	m.Metadata["general.name"] = filepath.Base(filepath.Clean(c.Path()))
 	if err := m.takeTensors(c, &s); err != nil {
+		return nil, err
+	}
+	if err := m.takeDense(c, &s); err != nil {
 		return nil, err
 	}
 	v, err := folderVocab(c.Sibling)
@@ -74,25 +81,41 @@ func fromFolder(c *checkpoint.Checkpoint) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	v.metadata(m.Metadata)
+	v.metadata(m.Metadata, s.split)
 	return m, nil
 }
 
-// elsewhere are the parts of models for more than text, in names of tensors.
-var elsewhere = []string{"vision_tower.", "multi_modal_projector.", "vision_model.", "audio_tower."}
+// elsewhere are parts of models that text needs not, and what can be computed,
+// in names of tensors.
+var elsewhere = []string{"vision_", "multi_modal_projector.", "audio_", "embed_vision.", "embed_audio.", "masked_embedding.", "rotary_emb.inv_freq"}
 
 // takeTensors changes what GGUF stores in another way.
 func (m *Model) takeTensors(c *checkpoint.Checkpoint, s *settings) error {
 	embedding, _ := c.Tensor("embed_tokens.weight")
+	streams := map[string][]checkpoint.Tensor{}
 	for _, t := range c.Tensors() {
+		stream, of := streamOf(t.Name)
 		switch {
-		case slices.ContainsFunc(elsewhere, func(part string) bool { return strings.Contains(t.Name, part) }):
+		case slices.ContainsFunc(elsewhere, func(part string) bool { return strings.Contains(t.Name, part) }), s.tied(t.Name):
 			m.LeftOut = append(m.LeftOut, t.Name)
 			continue
 		case t.Name == "lm_head.weight" && slices.Equal(t.Data, embedding.Data):
 			continue // the same again
 		case !t.Type.Known():
 			return fmt.Errorf("tensor %q: format %s cannot be read", t.Name, t.Type)
+		case of != "":
+			if stream != len(streams[of]) && s.Streams == nil {
+				return fmt.Errorf("tensor %q has no place in GGUF", t.Name)
+			}
+			streams[of] = append(streams[of], t)
+			continue
+		}
+		if _, ok := checkpoint.GGUFName(s.arch, t.Name); !ok {
+			return fmt.Errorf("tensor %q has no place in GGUF files of %s", t.Name, s.arch)
+		}
+		if t.Name == "embed_tokens_per_layer.weight" {
+			m.takeTable(t, s.Vocab)
+			continue
 		}
 		t, err := s.stored(t)
 		if err != nil {
@@ -100,7 +123,106 @@ func (m *Model) takeTensors(c *checkpoint.Checkpoint, s *settings) error {
 		}
 		m.Tensors = append(m.Tensors, t)
 	}
+	if s.split && slices.Contains(s.local, false) {
+		m.Tensors = append(m.Tensors, s.rotation())
+	}
+	return m.takeStreams(streams)
+}
+
+// tied says that a tensor holds values where the keys serve as such: its being
+// there would say otherwise.
+func (s *settings) tied(name string) bool {
+	for i, l := range s.Layers {
+		if l.Attention.TiedKV && name == fmt.Sprintf("layers.%d.self_attn.v_proj.weight", i) {
+			return true
+		}
+	}
+	return false
+}
+
+// streamOf takes "altup_projections.1.weight" apart.
+func streamOf(name string) (i int, of string) {
+	for _, of := range []string{"altup_projections", "altup_unembed_projections"} {
+		if rest, ok := strings.CutPrefix(name, of+"."); ok {
+			number, _, _ := strings.Cut(rest, ".")
+			if i, err := strconv.Atoi(number); err == nil {
+				return i, of
+			}
+		}
+	}
+	return 0, ""
+}
+
+// takeStreams joins the matrices of the streams, which are square and alike.
+func (m *Model) takeStreams(streams map[string][]checkpoint.Tensor) error {
+	for _, of := range slices.Sorted(maps.Keys(streams)) {
+		parts := streams[of]
+		slices.SortFunc(parts, func(a, b checkpoint.Tensor) int { return strings.Compare(a.Name, b.Name) }) // there are fewer than ten
+		for i, t := range parts {
+			if n, _ := streamOf(t.Name); n != i || !slices.Equal(t.Shape, parts[0].Shape) || t.Type != parts[0].Type {
+				return fmt.Errorf("tensor %q does not go with %q", t.Name, parts[0].Name)
+			}
+		}
+		m.join(of+".weight", append([]int{len(parts)}, parts[0].Shape...), parts)
+	}
 	return nil
+}
+
+// join adds a tensor of parts that are joined when it is written.
+func (m *Model) join(name string, shape []int, parts []checkpoint.Tensor) {
+	m.Tensors = append(m.Tensors, checkpoint.Tensor{Name: name, Type: parts[0].Type, Shape: shape})
+	m.Parts[name] = parts
+}
+
+// takeTable gives the second embedding a row for each token: GGUF's readers
+// want that. What lies beyond a shorter one counts as its first row.
+func (m *Model) takeTable(t checkpoint.Tensor, vocab int) {
+	if t.Rows() >= vocab {
+		m.Tensors = append(m.Tensors, t)
+		return
+	}
+	parts := []checkpoint.Tensor{t}
+	for range vocab - t.Rows() {
+		parts = append(parts, checkpoint.Tensor{Name: t.Name, Type: t.Type, Shape: []int{1, t.Cols()}, Data: t.Row(0)})
+	}
+	m.join(t.Name, []int{vocab, t.Cols()}, parts)
+}
+
+// takeDense takes the layers after an encoder's mean from their folders.
+func (m *Model) takeDense(c *checkpoint.Checkpoint, s *settings) error {
+	for i := range s.Head.Dense {
+		name := fmt.Sprintf("%d_Dense", i+2)
+		part, err := c.Part(name)
+		if err != nil {
+			return err
+		}
+		t, ok := part.Tensor("weight")
+		if !ok {
+			return fmt.Errorf("%s: there is no linear.weight", name)
+		}
+		t.Name = name + ".weight"
+		m.Tensors = append(m.Tensors, t)
+	}
+	return nil
+}
+
+// rotation says which angles of a global head turn: those that are divided by
+// 1, where 1e30 leaves nothing.
+func (s *settings) rotation() checkpoint.Tensor {
+	half := s.far.HeadSize / 2
+	turn := s.far.Rope.Turn
+	if turn == 0 {
+		turn = half
+	}
+	var data []byte
+	for i := range half {
+		divisor := float32(1)
+		if i >= turn {
+			divisor = 1e30
+		}
+		data = binary.LittleEndian.AppendUint32(data, math.Float32bits(divisor))
+	}
+	return checkpoint.Tensor{Name: "rope_freqs.weight", Type: checkpoint.F32, Shape: []int{half}, Data: data}
 }
 
 // stored is a tensor as GGUF has it: norms with one added, and queries scaled
@@ -111,7 +233,7 @@ func (s *settings) stored(t checkpoint.Tensor) (checkpoint.Tensor, error) {
 		offset = float64(s.NormOffset)
 	}
 	queries := "self_attn.q_proj.weight"
-	if s.heads.QKNorm {
+	if s.near.QKNorm {
 		queries = "self_attn.q_norm.weight"
 	}
 	if f := s.fold(); math.Abs(f-1) > 1e-6 && strings.HasSuffix(t.Name, queries) {

@@ -19,8 +19,8 @@ func ggufVocab(m *checkpoint.Metadata) (*vocab, error) {
 	if !ok {
 		return nil, nil
 	}
-	if model, _ := m.String(ggml + "model"); model != "llama" {
-		return nil, fmt.Errorf("tokenizer.ggml.model is %q, only \"llama\", which is SentencePiece, can be converted", model)
+	if model, _ := m.String(ggml + "model"); model != "llama" && model != "gemma4" {
+		return nil, fmt.Errorf("tokenizer.ggml.model is %q, only \"llama\" and \"gemma4\", which are SentencePiece's, can be converted", model)
 	}
 	scores, _ := m.Floats(ggml + "scores")
 	kinds, _ := m.Ints(ggml + "token_type")
@@ -34,6 +34,11 @@ func ggufVocab(m *checkpoint.Metadata) (*vocab, error) {
 			piece = strings.ReplaceAll(piece, " ", spaceMark)
 		}
 		v.add(piece, scores[i], int32(kinds[i]))
+	}
+	if merges, ok := m.Strings(ggml + "merges"); ok && merges.Len() > 0 {
+		if err := v.rank(merges); err != nil {
+			return nil, err
+		}
 	}
 	for len(v.kinds) > 0 && v.kinds[len(v.kinds)-1] == unused { // fit puts them there
 		n := len(v.kinds) - 1
@@ -52,6 +57,27 @@ func ggufVocab(m *checkpoint.Metadata) (*vocab, error) {
 	v.template, _ = m.String("tokenizer.chat_template")
 	v.readSampling(m)
 	return v, nil
+}
+
+// rank gives pieces the place of the merge that makes them as their score:
+// SentencePiece orders merges so, and Gemma 4's own scores are all alike.
+func (v *vocab) rank(merges checkpoint.StringArray) error {
+	ids := make(map[string]int, len(v.pieces))
+	for i, p := range v.pieces {
+		if ids[p] = i; v.kinds[i] == normal {
+			v.scores[i] = 0
+		}
+	}
+	for i, merge := range merges.All() {
+		left, right, err := cutMerge(string(merge))
+		if err != nil {
+			return fmt.Errorf("tokenizer.ggml.merges: entry %d: %w", i, err)
+		}
+		if id, ok := ids[left+right]; ok && v.kinds[id] == normal && v.scores[id] == 0 {
+			v.scores[id] = -float32(i + 1)
+		}
+	}
+	return nil
 }
 
 func (v *vocab) readSampling(m *checkpoint.Metadata) {

@@ -25,6 +25,7 @@ type vocab struct {
 	pieces []string
 	scores []float32
 	kinds  []int32
+	merges []string // "a b", the first to be done first; nil where scores order them
 
 	bos, eos, unk, pad int // −1: none
 	turn               int // the token that ends a turn, −1: none
@@ -53,7 +54,11 @@ func (v *vocab) add(piece string, score float32, kind int32) {
 // fit fills up to the rows of the embedding, which GGUF wants to be as many as
 // the tokens.
 func (v *vocab) fit(rows int) error {
-	if len(v.pieces) > rows {
+	n := len(v.pieces)
+	for n > rows && (v.kinds[n-1] == control || v.kinds[n-1] == userDefined) {
+		n-- // added for pictures, to a model that sees none
+	}
+	if v.pieces, v.scores, v.kinds = v.pieces[:n], v.scores[:n], v.kinds[:n]; n > rows {
 		return fmt.Errorf("the tokenizer has %d tokens and the weights know %d: they do not belong together", len(v.pieces), rows)
 	}
 	for i := len(v.pieces); i < rows; i++ {
@@ -86,17 +91,23 @@ func (v *vocab) name() {
 const spaceMark = "▁"
 
 // metadata adds the keys of tokenizer.ggml. User-defined pieces have plain
-// spaces there, since they are cut out of the text before anything else.
-func (v *vocab) metadata(m map[string]any) {
+// spaces there, since they are cut out of the text before anything else. With
+// merges, which files of Gemma 4 have, all is as tokenizer.json has it.
+func (v *vocab) metadata(m map[string]any, merges bool) {
+	merges = merges && len(v.merges) > 0
 	pieces := make([]string, len(v.pieces))
 	for i, p := range v.pieces {
 		pieces[i] = p
-		if v.kinds[i] == userDefined {
+		if v.kinds[i] == userDefined && !merges {
 			pieces[i] = strings.ReplaceAll(p, spaceMark, " ")
 		}
 	}
 	const ggml = "tokenizer.ggml."
 	m[ggml+"model"], m[ggml+"pre"] = "llama", "default"
+	if merges {
+		m[ggml+"model"], m[ggml+"merges"] = "gemma4", v.merges
+		delete(m, ggml+"pre")
+	}
 	m[ggml+"tokens"], m[ggml+"scores"], m[ggml+"token_type"] = pieces, v.scores, v.kinds
 	m[ggml+"add_bos_token"], m[ggml+"add_eos_token"], m[ggml+"add_space_prefix"] = v.addBOS, v.addEOS, v.spacePrefix
 	for key, id := range map[string]int{"bos": v.bos, "eos": v.eos, "unknown": v.unk, "padding": v.pad, "eot": v.turn} {

@@ -39,15 +39,20 @@ func Write(ctx context.Context, path string, m *convert.Model, mix Mixture, o Op
 		return Result{}, fmt.Errorf("%s is the model that is read; name another file to write to", path)
 	}
 	formats := mix.Formats(m.Tensors, o.Importance != nil)
-	job := &job{Options: o, ctx: ctx, from: map[string]checkpoint.Tensor{}}
+	job := &job{Options: o, ctx: ctx, from: map[string][]checkpoint.Tensor{}}
 	out := make([]checkpoint.Tensor, len(m.Tensors))
 	result := Result{Formats: map[checkpoint.Type]int{}}
 	for i, t := range m.Tensors {
 		if err := checkImportance(t, o.Importance[t.Name]); err != nil {
 			return Result{}, err
 		}
-		job.from[t.Name] = t
-		job.total += int64(len(t.Data))
+		job.from[t.Name] = []checkpoint.Tensor{t}
+		if parts, ok := m.Parts[t.Name]; ok {
+			job.from[t.Name] = parts
+		}
+		for _, part := range job.from[t.Name] {
+			job.total += int64(len(part.Data))
+		}
 		out[i] = checkpoint.Tensor{Name: t.Name, Type: formats[i], Shape: t.Shape}
 		result.Formats[formats[i]]++
 	}
@@ -71,18 +76,19 @@ func Write(ctx context.Context, path string, m *convert.Model, mix Mixture, o Op
 type job struct {
 	Options
 	ctx         context.Context
-	from        map[string]checkpoint.Tensor
+	from        map[string][]checkpoint.Tensor // the parts of each
 	done, total int64
 }
 
 func (j *job) write(w io.Writer, to checkpoint.Tensor) error {
-	t := j.from[to.Name]
-	size := int64(to.Rows()) * int64(to.RowBytes())
-	p := &progress{w: w, job: j, share: float64(len(t.Data)) / float64(max(size, 1))}
-	if err := t.Recode(j.ctx, p, to.Type, j.Importance[t.Name]); err != nil {
-		return err
+	for _, t := range j.from[to.Name] {
+		size := int64(t.Rows()) * int64(to.RowBytes())
+		p := &progress{w: w, job: j, share: float64(len(t.Data)) / float64(max(size, 1))}
+		if err := t.Recode(j.ctx, p, to.Type, j.Importance[to.Name]); err != nil {
+			return err
+		}
+		j.done += int64(len(t.Data))
 	}
-	j.done += int64(len(t.Data))
 	return nil
 }
 
