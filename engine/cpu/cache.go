@@ -95,7 +95,7 @@ func (c *cache) Truncate(n int) error {
 		if l.State > 0 && n > 0 && n < c.n {
 			return fmt.Errorf("cannot truncate a cache of %d positions to %d: a recurrence keeps no past", c.n, n)
 		}
-		if n > 0 && l.first*pageLen > max(0, n-l.Window+1) {
+		if n > 0 && l.first*pageLen > max(0, n-l.Window-mostBehind+1) {
 			return fmt.Errorf("cannot truncate to %d positions: a window of %d has dropped those before %d", n, l.Window, l.first*pageLen)
 		}
 	}

@@ -125,7 +125,7 @@ func (t *turn) fillGrid(rope engine.Rope, s *span, from, to int) {
 			if s.grid != nil {
 				place += int(s.grid[r][axis])
 			}
-			sin, cos := math.Sincos(float64(int(place)+rope.Shift) * frequency)
+			sin, cos := math.Sincos(float64(place) * frequency)
 			at := (s.row+r)*t.half + i
 			t.cos[at], t.sin[at] = float32(cos), float32(sin)
 		}
