@@ -34,6 +34,7 @@ https://…). Models are kept in $LAPIDARY_HOME, by default the user's data fold
 		newBenchCmd(),
 		newConvertCmd(),
 		newCpCmd(),
+		newEmbedCmd(),
 		newListCmd(),
 		newPerplexityCmd(),
 		newPullCmd(),

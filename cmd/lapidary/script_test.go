@@ -20,6 +20,7 @@ import (
 	"lapidary/checkpoint"
 	"lapidary/checkpoint/checkpointtest"
 	"lapidary/hub/hubtest"
+	"lapidary/internal/embedtest"
 	"lapidary/internal/realmodel"
 )
 
@@ -36,14 +37,15 @@ func TestScript(t *testing.T) {
 		RequireUniqueNames: true,
 		Setup:              setupScript,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"await":     scriptAwait,
-			"bigram":    scriptBigram,
-			"exits":     scriptExits,
-			"json":      scriptJSON,
-			"realmodel": func(ts *testscript.TestScript, neg bool, args []string) { scriptRealModel(t, ts, neg, args) },
-			"release":   scriptRelease,
-			"serve":     scriptServe,
-			"tinymodel": scriptTinyModel,
+			"await":        scriptAwait,
+			"bigram":       scriptBigram,
+			"exits":        scriptExits,
+			"json":         scriptJSON,
+			"realmodel":    func(ts *testscript.TestScript, neg bool, args []string) { scriptRealModel(t, ts, neg, args) },
+			"release":      scriptRelease,
+			"serve":        scriptServe,
+			"tinyembedder": scriptTinyEmbedder,
+			"tinymodel":    scriptTinyModel,
 		},
 	})
 }
@@ -139,6 +141,14 @@ func scriptTinyModel(ts *testscript.TestScript, neg bool, args []string) {
 		"tokenizer.ggml.add_bos_token": true, "tokenizer.chat_template": "{{ messages[0].content }}",
 	}
 	ts.Check(checkpointtest.WriteGGUF(path, meta, tensors))
+}
+
+// scriptTinyEmbedder writes an EmbeddingGemma with random weights.
+func scriptTinyEmbedder(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: tinyembedder DIR")
+	}
+	ts.Check(embedtest.Write(ts.MkAbs(args[0])))
 }
 
 // scriptServe starts a server of the files in a folder.
