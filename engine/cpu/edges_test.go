@@ -306,6 +306,27 @@ func TestTowers(t *testing.T) {
 	})
 }
 
+// TestNoNumber: what is not a number is not made one.
+func TestNoNumber(t *testing.T) {
+	for _, set := range kernel.All() {
+		b := &bench{T: t, Engine: open(t, cpu.Options{Kernels: set.Name, Threads: 1})}
+		nan := math.Float32frombits(0xffc00000) // as the processor makes it
+		row := make([]float32, 64)
+		row[5] = nan
+		b.pass([]engine.Span{{Rows: 1}}, func(p engine.Pass) {
+			for name, y := range map[string]engine.Tensor{
+				"ReLU": p.Gate(p.Write(row, 64), nil, engine.ReLU), "SiLU": p.Gate(p.Write(row, 64), nil, engine.SiLU), "GELU": p.Gate(p.Write(row, 64), nil, engine.GELU),
+				"Sparse": p.Sparse(p.Write(row, 64), 1), "Clamp": p.Clamp(p.Write(row, 64), -1, 1), "Scale": p.Scale(p.Write(row, 64), 2),
+			} {
+				got := make([]float32, 64)
+				if p.Read(y, got); got[5] == got[5] {
+					t.Errorf("%s: %s of what is not a number is %v", set.Name, name, got[5])
+				}
+			}
+		})
+	}
+}
+
 // TestExperts: rows go to their experts, few or many, in quantised weights too.
 func TestExperts(t *testing.T) {
 	for _, typ := range []checkpoint.Type{checkpoint.F32, checkpoint.BF16, checkpoint.Q8_0, checkpoint.Q4_0} {
