@@ -92,8 +92,9 @@ type Span struct {
 	// encoder made of another text: at positions 0, 1, … they leave keys and
 	// values in the Source layers, in place of what those held.
 	Source bool
-	// Behind is how many positions before the end of the cache the rows stand.
-	// Such rows may read memories; they leave nothing in them.
+	// Behind is how many positions before the end of the cache the rows stand, 16
+	// at the most where layers have windows. Such rows may read memories; they
+	// leave nothing in them.
 	Behind int
 	// Groups numbers what belongs together, a row each: rows of one number
 	// above 0 see each other, later ones too, where Attend.Groups says so. A
@@ -312,8 +313,8 @@ func (c Conv2D) Steps(axis, n int) int {
 }
 
 // Experts is a sparse mixture of gated feed-forwards: of the probabilities
-// softmax(scores) the Top greatest count, divided by their sum and multiplied by
-// Scale.
+// softmax(scores) the Top greatest count, of equals the first, divided by their
+// sum and multiplied by Scale.
 type Experts struct {
 	GateUp     Weight // [E·2·F, D], of each expert the gate's rows, then the other's
 	Down       Weight // [E·D, F]
