@@ -12,6 +12,7 @@ import (
 
 	"lapidary/chat"
 	"lapidary/gemma"
+	"lapidary/generate"
 	"lapidary/media/picture"
 	"lapidary/media/sound"
 	"lapidary/media/video"
@@ -23,6 +24,13 @@ type Media struct {
 	Type string // [chat.Image], [chat.Audio] or [chat.Video]
 	Path string
 	Data []byte // of the file, instead of Path
+
+	// PanAndScan shows a picture that is long or high in parts too, after the
+	// whole (Gemma 3).
+	PanAndScan bool
+	// SoftTokens is how many a picture, or each frame of a video, may take: 70,
+	// 140, 280, 560 or 1120 of Gemma 4. 0 is the model's own budget.
+	SoftTokens int
 }
 
 // Picture, Sound and Video are media by the path of their file.
@@ -110,11 +118,32 @@ func (m *Model) attachPicture(ctx context.Context, media Media) (*Attachment, er
 	if err != nil {
 		return nil, err
 	}
+	if err := media.adjust(&p.Image); err != nil {
+		return nil, err
+	}
 	vectors, err := m.look(ctx, p.Image, []*picture.Image{img})
 	if err != nil {
 		return nil, err
 	}
 	return &Attachment{Parts: []chat.Part{{Type: chat.Image, Tokens: m.counts(vectors[0])}}, vectors: vectors}, nil
+}
+
+// adjust puts what was asked for into the settings, or says why it cannot be.
+func (media Media) adjust(c *picture.Config) error {
+	if media.PanAndScan && (c.Layout != picture.Square || c.PanAndScan.MaxCrops == 0) {
+		return fmt.Errorf("pan and scan %w: this model takes pictures of any shape", generate.ErrParams)
+	}
+	c.PanAndScan.Enabled = c.PanAndScan.Enabled || media.PanAndScan
+	switch n := media.SoftTokens; {
+	case n == 0:
+	case n < 0:
+		return fmt.Errorf("%d soft tokens %w: want 1 or more, 0 for the model's budget", n, generate.ErrParams)
+	case c.Layout == picture.Square:
+		return fmt.Errorf("%d soft tokens %w: this model gives each picture as many", n, generate.ErrParams)
+	default:
+		c.MaxSoftTokens = n
+	}
+	return nil
 }
 
 // processors are the settings for pictures: those of the checkpoint, or of its
@@ -293,6 +322,9 @@ func (m *Model) attachVideo(ctx context.Context, media Media) (*Attachment, erro
 		return nil, fmt.Errorf("a %s model takes no videos: take pictures out of it", m.core.Config().Family)
 	case media.Path == "":
 		return nil, errors.New("a video is read from a file: give its path")
+	}
+	if err := media.adjust(&p.Video.Config); err != nil {
+		return nil, err
 	}
 	part := chat.Part{Type: chat.Video}
 	var images []*picture.Image

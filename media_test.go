@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"image"
 	"image/color"
@@ -18,6 +19,7 @@ import (
 
 	"lapidary"
 	"lapidary/chat"
+	"lapidary/generate"
 )
 
 // tuned copies a golden checkpoint into a folder with the words of a tuned
@@ -251,6 +253,33 @@ func TestMedia(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestPictureSettings: pan and scan shows parts too, a budget bounds soft
+// tokens, and a model that has no such thing says so.
+func TestPictureSettings(t *testing.T) {
+	three, four := opened(t, tuned(t, "gemma3_mm", nil)), opened(t, tuned(t, "gemma4_31b_mm", gemma4Files))
+	long := drawing(t, 700, 300, 3)
+	long.PanAndScan = true
+	a, err := three.Attach(t.Context(), long)
+	if err != nil || !slices.Equal(a.Parts[0].Tokens, []int{4, 4, 4}) {
+		t.Errorf("pan and scan: %+v, %v", a, err)
+	}
+	if _, err := four.Attach(t.Context(), long); !errors.Is(err, generate.ErrParams) {
+		t.Errorf("pan and scan with Gemma 4: %v", err)
+	}
+	square := drawing(t, 200, 200, 3)
+	square.SoftTokens = 70
+	if a, err = four.Attach(t.Context(), square); err != nil || a.Parts[0].Tokens[0] != 64 {
+		t.Errorf("a budget of 70: %+v, %v", a, err)
+	}
+	if _, err := three.Attach(t.Context(), square); !errors.Is(err, generate.ErrParams) {
+		t.Errorf("a budget with Gemma 3: %v", err)
+	}
+	square.SoftTokens = -7
+	if _, err := four.Attach(t.Context(), square); !errors.Is(err, generate.ErrParams) {
+		t.Errorf("a budget of -7: %v", err)
 	}
 }
 

@@ -12,7 +12,11 @@ import (
 )
 
 // attachments are the media of a prompt, in the order of their flags.
-type attachments struct{ media []lapidary.Media }
+type attachments struct {
+	media      []lapidary.Media
+	panAndScan bool
+	softTokens int
+}
 
 func (a *attachments) register(fs *pflag.FlagSet) {
 	for _, kind := range []struct{ name, about string }{
@@ -22,6 +26,8 @@ func (a *attachments) register(fs *pflag.FlagSet) {
 	} {
 		fs.Var(&mediaFlag{a, kind.name}, kind.name, kind.about)
 	}
+	fs.BoolVar(&a.panAndScan, "pan-and-scan", false, "show the parts of long pictures too (Gemma 3)")
+	fs.IntVar(&a.softTokens, "image-tokens", 0, "soft tokens of a picture or frame: 70, 140, 280, 560 or 1120 (Gemma 4; default as the model has it)")
 }
 
 // mediaFlag adds a file of one type.
@@ -58,7 +64,9 @@ func (a *attachments) attach(ctx context.Context, m *lapidary.Model, prompt stri
 			parts = append(parts, part)
 			continue
 		}
-		seen, err := m.Attach(ctx, a.media[part.Tokens[0]-1])
+		media := a.media[part.Tokens[0]-1]
+		media.PanAndScan, media.SoftTokens = a.panAndScan && media.Type == chat.Image, a.softTokens
+		seen, err := m.Attach(ctx, media)
 		if err != nil {
 			return nil, nil, err
 		}
