@@ -26,8 +26,13 @@
 // from Pillow was at most 0.7 of 255. Of a HEIC file's alpha plane nothing is
 // seen unless its colours are stored as RGB.
 //
-// AVIF and HEIC are decoded by libavif/libaom and libheif/libde265 compiled to WebAssembly, inside a sandbox with a memory limit
-// (wasm/README.md); a run of theirs cannot be broken off. Everything is safe for concurrent use.
+// AVIF and HEIC are decoded by libavif/dav1d and libheif/libde265 compiled to WebAssembly, which github.com/gen2brain/avif and
+// github.com/gen2brain/heic run in wazero: the modules are under the MIT licence, libavif and dav1d under the BSD 2-clause licence,
+// libheif and libde265 under the LGPL 3. (The heic module from v0.6.0 on holds a decoder under the AGPL 3 instead, and v0.5.0
+// panics on ordinary files.) The sandbox has no limit on memory but WebAssembly's own 4 GiB, and a run in it cannot be broken off.
+// HEIC pictures less than 97 pixels wide are refused, since the module mixes up their rows, and of others the
+// first 24 samples are taken from the second row, since the module loses them. A build without the tag nodynamic links
+// to the system's dynamic loader, and refuses AVIF where it finds a libavif of the system's. Everything is safe for concurrent use.
 //
 // Sources: TIFF 6.0 and EXIF 2.32 (orientation), GIF89a, the WebP container specification, ISO/IEC 14496-12 and 23008-12
 // (AVIF, HEIC), ITU-T T.871 (JFIF), RFC 6386 (VP8), Pillow's documentation of its filters.

@@ -1,17 +1,24 @@
 package picture
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"image"
 	"slices"
+
+	"github.com/gen2brain/avif"
+	"github.com/gen2brain/heic"
 )
 
 // AVIF and HEIC files are both HEIF: boxes (ISO/IEC 14496-12) in which a picture is an item with properties (23008-12). Here are
 // read the few properties that are wanted before or after the codecs see the file.
 
-var errHEIF = errors.New("its boxes are damaged")
+var (
+	errHEIF  = errors.New("its boxes are damaged")
+	errCodec = errors.New("its picture is damaged or has a part that the decoder does not know")
+)
 
 // brands are those that the ftyp box names, the major one first.
 func brands(data []byte) []string {
@@ -171,71 +178,54 @@ func heifSize(data []byte) (width, height int, err error) {
 	return width, height, nil
 }
 
+// init keeps the module of libheif from using the system's library, which would run outside of any sandbox. It opens such a
+// library all the same unless the build tag nodynamic is set.
+func init() { heic.ForceWasmMode = true }
+
 // decodeAVIF calls libavif, which leaves turning and mirroring to its callers.
-func decodeAVIF(data []byte, limits Limits) (*Image, error) {
-	s, err := avifCodec.open(data)
+func decodeAVIF(data []byte, _ Limits) (*Image, error) {
+	if avif.Dynamic() == nil {
+		return nil, errors.New("this program was built to read it with the system's libavif, which has no sandbox: build it with -tags nodynamic")
+	}
+	m, err := avif.Decode(bytes.NewReader(data))
+	if err != nil {
+		return nil, errCodec
+	}
+	if !decoded(m, readProperties(data).transparent()) {
+		return nil, errCodec
+	}
+	out, err := flatten(m)
 	if err != nil {
 		return nil, err
 	}
-	defer s.close()
-	const justSize, firstOnly = 1, 0
-	// where the codec writes: width, height, depth, number of frames, then a frame's length in 8 bytes
-	at, err := s.alloc(4*4 + 8)
-	if err != nil {
-		return nil, err
-	}
-	call := func(mode, out uint64) error {
-		return s.decode(mode, firstOnly, at, at+4, at+8, at+12, at+16, out)
-	}
-	if err := call(justSize, 0); err != nil {
-		return nil, err
-	}
-	v, err := s.numbers(at, 3)
-	if err != nil {
-		return nil, err
-	}
-	width, height, wide := int(v[0]), int(v[1]), v[2] > 8
-	if err := limits.Check(width, height); err != nil {
-		return nil, err
-	}
-	size := 4 * width * height
-	if wide {
-		size *= 2
-	}
-	out, err := s.alloc(size)
-	if err != nil {
-		return nil, err
-	}
-	// the codec answers that all is well even when it found no frame, but then it writes no length
-	const unwritten = 1<<64 - 1
-	s.module.Memory().WriteUint64Le(uint32(at)+16, unwritten)
-	if err := call(0, out); err != nil {
-		return nil, err
-	}
-	if length, ok := s.module.Memory().ReadUint64Le(uint32(at) + 16); !ok || length == unwritten {
-		return nil, errSandbox
-	}
-	pix, err := s.bytes(out, size)
-	if err != nil {
-		return nil, err
-	}
-	return readProperties(data).turn(avifImage(pix, width, height, wide)), nil
+	return readProperties(data).turn(out), nil
 }
 
-// avifImage takes premultiplied RGBA, of 16 bits little-endian where wide.
-func avifImage(pix []uint8, width, height int, wide bool) *Image {
-	if wide {
-		for i := range len(pix) / 2 {
-			v := uint32(binary.LittleEndian.Uint16(pix[2*i:]))
-			pix[i] = uint8((v*255 + 32767) / 65535)
+// decoded reports whether samples are what premultiplied ones can be. The module calls a picture decoded also when no frame of it
+// could be, and returns memory as it was found, which is zeros for the most part.
+func decoded(m image.Image, transparent bool) bool {
+	var pix []uint8
+	step := 4
+	switch m := m.(type) {
+	case *image.RGBA:
+		pix = m.Pix
+	case *image.RGBA64:
+		pix, step = m.Pix, 8
+	}
+	var seen uint8
+	for i := 0; i+step <= len(pix); i += step {
+		alpha := pix[i+step-step/4] // the upper half comes first
+		seen |= alpha
+		if !transparent && alpha != 255 {
+			return false
 		}
 	}
-	m := newImage(width, height)
-	for i := range width * height {
-		p := pix[4*i:][:4]
-		m.Pix[3*i], m.Pix[3*i+1], m.Pix[3*i+2] = premultipliedOver(p[0], p[3]), premultipliedOver(p[1], p[3]), premultipliedOver(p[2], p[3])
-	}
-	return m
+	return seen != 0
+}
+
+// transparent reports whether any item is auxiliary, as alpha planes are.
+func (p heifProperties) transparent() bool {
+	return slices.ContainsFunc(p.all, func(b box) bool { return b.kind == "auxC" })
 }
 
 // turn obeys irot (quarter turns to the left) and imir (mirrored: top to bottom, or left to right), in their order.
@@ -255,115 +245,47 @@ func (p heifProperties) turn(m *Image) *Image {
 }
 
 // decodeHEIC calls libheif, which turns and mirrors.
-func decodeHEIC(data []byte, limits Limits) (*Image, error) {
-	s, err := heifCodec.open(data)
+func decodeHEIC(data []byte, _ Limits) (*Image, error) {
+	m, err := heic.Decode(bytes.NewReader(data))
 	if err != nil {
-		return nil, err
+		return nil, errCodec
 	}
-	defer s.close()
-	const justSize = 1
-	at, err := s.alloc(5 * 4) // width, height, colour space, chroma, premultiplied
-	if err != nil {
-		return nil, err
+	if w := m.Bounds().Dx(); w < heicNarrowest {
+		return nil, fmt.Errorf("it is %d pixels wide, and the decoder can read no less than %d: convert it to PNG", w, heicNarrowest)
 	}
-	call := func(mode, out uint64) error { return s.decode(mode, at, at+4, at+8, at+12, at+16, out) }
-	if err := call(justSize, 0); err != nil {
-		return nil, err
+	matrix := readProperties(data).matrix()
+	switch m := m.(type) {
+	case *image.YCbCr:
+		mend(m.Y, m.YStride)
+		return eachPixel(m.Rect, func(x, y int) (uint8, uint8, uint8) {
+			c := m.COffset(x, y)
+			return matrix.rgb(m.Y[m.YOffset(x, y)], m.Cb[c], m.Cr[c])
+		}), nil
+	case *image.Gray:
+		mend(m.Pix, m.Stride)
+		return eachPixel(m.Rect, func(x, y int) (uint8, uint8, uint8) {
+			return matrix.rgb(m.Pix[m.PixOffset(x, y)], 128, 128)
+		}), nil
+	case *image.NRGBA:
+		mend(m.Pix, m.Stride)
+	case *image.RGBA:
+		mend(m.Pix, m.Stride)
 	}
-	v, err := s.numbers(at, 5)
-	if err != nil {
-		return nil, err
-	}
-	if err := limits.Check(int(v[0]), int(v[1])); err != nil {
-		return nil, err
-	}
-	l, err := newHEIFLayout(int(v[0]), int(v[1]), v[2], v[3])
-	if err != nil {
-		return nil, err
-	}
-	out, err := s.alloc(l.size)
-	if err != nil {
-		return nil, err
-	}
-	if err := call(0, out); err != nil {
-		return nil, err
-	}
-	pix, err := s.bytes(out, l.size)
-	if err != nil {
-		return nil, err
-	}
-	return l.image(pix, readProperties(data).matrix()), nil
+	return flatten(m)
 }
 
-// A heifLayout says how the codec lays the samples out, one plane after the other. It makes rows of an even number of samples, at
-// least 64, and pads them to 16 bytes.
-type heifLayout struct {
-	kind          image.YCbCrSubsampleRatio
-	space         uint32
-	width, height int
-	stride, half  int // of rows of luma (or all channels), of chroma
-	size          int
+// mend takes the first samples from the row below: the module frees the memory of a picture before it hands out a view of it, and
+// the allocator inside (dlmalloc) writes the six words of a free chunk's links there.
+func mend(pix []uint8, stride int) {
+	const links = 6 * 4
+	if len(pix) >= stride+links {
+		copy(pix[:links], pix[stride:])
+	}
 }
 
-const (
-	heifYCbCr = 0
-	heifRGB   = 1
-	heifGrey  = 2
-)
-
-func newHEIFLayout(width, height int, space, chroma uint32) (heifLayout, error) {
-	pad := func(samples, channels int) int { return (max(64, samples+samples%2)*channels + 15) &^ 15 }
-	l := heifLayout{space: space, width: width, height: height, stride: pad(width, 1)}
-	l.size = l.stride * height
-	switch {
-	case space == heifRGB:
-		l.stride = pad(width, 4)
-		l.size = l.stride * height
-	case space == heifGrey:
-	case space == heifYCbCr && chroma == 1:
-		l.kind, l.half = image.YCbCrSubsampleRatio420, pad((width+1)/2, 1)
-		l.size += 2 * l.half * ((height + 1) / 2)
-	case space == heifYCbCr && chroma == 2:
-		l.kind, l.half = image.YCbCrSubsampleRatio422, pad((width+1)/2, 1)
-		l.size += 2 * l.half * height
-	case space == heifYCbCr && chroma == 3:
-		l.kind, l.half = image.YCbCrSubsampleRatio444, l.stride
-		l.size += 2 * l.half * height
-	default:
-		return l, fmt.Errorf("its colours (space %d, chroma %d) are not supported", space, chroma)
-	}
-	return l, nil
-}
-
-func (l heifLayout) image(pix []uint8, matrix yuvMatrix) *Image {
-	m := newImage(l.width, l.height)
-	rect := image.Rect(0, 0, l.width, l.height)
-	switch l.space {
-	case heifRGB:
-		n := &image.NRGBA{Pix: pix, Stride: l.stride, Rect: rect}
-		return eachPixel(rect, func(x, y int) (uint8, uint8, uint8) {
-			p := n.Pix[n.PixOffset(x, y):]
-			return over(p[0], p[3]), over(p[1], p[3]), over(p[2], p[3])
-		})
-	case heifGrey:
-		for y := range l.height {
-			for x, row := 0, m.row(y); x < l.width; x++ {
-				row[3*x], row[3*x+1], row[3*x+2] = matrix.rgb(pix[y*l.stride+x], 128, 128)
-			}
-		}
-		return m
-	}
-	luma := l.stride * l.height
-	chroma := (l.size - luma) / 2
-	yuv := &image.YCbCr{
-		Y: pix[:luma], Cb: pix[luma : luma+chroma], Cr: pix[luma+chroma:],
-		SubsampleRatio: l.kind, YStride: l.stride, CStride: l.half, Rect: rect,
-	}
-	return eachPixel(rect, func(x, y int) (uint8, uint8, uint8) {
-		c := yuv.COffset(x, y)
-		return matrix.rgb(yuv.Y[y*l.stride+x], yuv.Cb[c], yuv.Cr[c])
-	})
-}
+// heicNarrowest is where a row of halved chroma reaches the 64 samples that libheif makes at least. The module takes shorter rows
+// to be padded to 16 samples only, and mixes them up.
+const heicNarrowest = 97
 
 // A yuvMatrix converts samples to RGB (ITU-T H.273).
 type yuvMatrix struct {

@@ -105,13 +105,20 @@ func TestNoPicture(t *testing.T) {
 	}
 }
 
+// TestNarrow holds that a picture the module of libheif would mix up is refused.
+func TestNarrow(t *testing.T) {
+	if _, err := Decode(read(t, "testdata/narrow.heic"), Limits{}); err == nil || !strings.Contains(err.Error(), "37 pixels wide") {
+		t.Errorf("got %v for a HEIC picture of 37 pixels", err)
+	}
+}
+
 func TestConcurrent(t *testing.T) {
 	var wait sync.WaitGroup
 	for i := range 4 * len(kinds) {
 		name := kinds[i%len(kinds)]
 		data := read(t, "testdata/files", name)
 		wait.Go(func() {
-			if m, err := Decode(data, Limits{}); err != nil || m.Width != 37 {
+			if m, err := Decode(data, Limits{}); err != nil || m.Width != 37 && m.Width != 131 {
 				t.Error(name, err)
 			}
 		})

@@ -15,7 +15,7 @@ for d in ("files", "want", "resize", "moving"):
 rng = np.random.default_rng(7)
 
 
-def scene(w, h):
+def scene(w, h, rng=rng):
     y, x = np.mgrid[0:h, 0:w]
     a = np.stack([128 + 120 * np.sin(x / 5 + y / 9), 128 + 120 * np.cos(x / 7 - y / 4), (x * 7 + y * 3) % 256], -1)
     a[: h // 3, : w // 4] = (250, 10, 20)
@@ -40,6 +40,7 @@ rgb = Image.fromarray(scene(37, 23))
 alpha = rgb.convert("RGBA")
 alpha.putalpha(Image.fromarray((np.add.outer(np.arange(23) * 11, np.arange(37) * 3) % 256).astype(np.uint8)))
 grey = rgb.convert("L")
+photo = Image.fromarray(scene(131, 99, np.random.default_rng(8)))  # HEIC pictures of less than 97 pixels are refused
 pal = rgb.quantize(40)
 
 
@@ -61,7 +62,7 @@ for n in (3, 6):
     save(rgb, f"turned{n}.png", exif=orientation(n))
     save(rgb, f"turned{n}.webp", lossless=True, exif=orientation(n))
     save(rgb, f"turned{n}.tif", exif=orientation(n), compression="tiff_lzw")
-    save(rgb, f"turned{n}.heic", quality=90, exif=orientation(n))
+    save(photo, f"turned{n}.heic", quality=90, exif=orientation(n))
     save(rgb, f"turned{n}.avif", quality=90, exif=orientation(n))
 save(rgb, "rgb.png")
 save(alpha, "alpha.png")
@@ -93,11 +94,14 @@ save(rgb.convert("CMYK"), "cmyk.tif")
 save(Image.fromarray(np.array(grey) > 128), "bits.tif", compression="group4")
 for q in (60, 100):
     save(rgb, f"q{q}.avif", quality=q, subsampling="4:2:0" if q < 100 else "4:4:4")
-    save(rgb, f"q{q}.heic", quality=q if q < 100 else -1, chroma=420 if q < 100 else 444)
+    save(photo, f"q{q}.heic", quality=q if q < 100 else -1, chroma=420 if q < 100 else 444)
+rgb.save("narrow.heic", quality=60, chroma=420)  # which is refused
 save(alpha, "alpha.avif", quality=95, subsampling="4:4:4")
-save(grey, "grey.heic", quality=90)
-save(Image.fromarray(scene(64, 48)), "even.heic", quality=80)
-h = pillow_heif.from_bytes("RGB;16", (64, 48), (np.repeat(scene(64, 48).astype(np.uint16), 1) * 257).astype("<u2").tobytes())
+scene(64, 48), scene(64, 48)  # what follows depends on how many random numbers were drawn
+save(photo.convert("L"), "grey.heic", quality=90)
+even = scene(128, 112, np.random.default_rng(9))
+save(Image.fromarray(even), "even.heic", quality=80)
+h = pillow_heif.from_bytes("RGB;16", (128, 112), (even.astype(np.uint16) * 257).astype("<u2").tobytes())
 h.save("files/ten.heic", quality=90, save_nclx_profile=True)
 
 for f in sorted(glob.glob("files/*")):
