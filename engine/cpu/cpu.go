@@ -4,9 +4,12 @@
 // Quantised weights stay as they are stored; activations are quantised to
 // integers of 13 to 15 bits (see package kernel), so a matrix product is
 // integer work and its result agrees with float32 to about 1e-4. Float weights
-// are multiplied in float32. Keys and values are kept in half precision, or in
+// are multiplied in float32, as are those of convolutions, blocks and tables of
+// which a mean is taken. Keys and values are kept in half precision, or in
 // eight bits where that is asked for, in pages of 128 positions; a layer with a
-// sliding window gives back the pages it has left behind.
+// sliding window gives back the pages it has left behind. What a span without a
+// cache stores in a layer lives until the pass ends: a stack whose layers do not
+// read each other's memories should store all of them in one.
 //
 // The kernels are chosen for the processor when the engine is made. The
 // variable LAPIDARY_CPU forces a set: avx512, avx2, neon or generic.

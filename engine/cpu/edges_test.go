@@ -3,106 +3,13 @@ package cpu_test
 import (
 	"fmt"
 	"math"
-	"math/rand/v2"
-	"slices"
 	"testing"
 
 	"lapidary/checkpoint"
-	"lapidary/checkpoint/checkpointtest"
 	"lapidary/engine"
 	"lapidary/engine/cpu"
 	"lapidary/engine/cpu/kernel"
-	"lapidary/engine/ref"
 )
-
-// bench is an engine with numbers that are the same for every engine.
-type bench struct {
-	*testing.T
-	engine.Engine
-	rng *rand.Rand
-	out []float32
-}
-
-func (b *bench) normals(n int) []float32 {
-	x := make([]float32, n)
-	for i := range x {
-		x[i] = float32(b.rng.NormFloat64())
-	}
-	return x
-}
-
-func (b *bench) random(p engine.Pass, rows, width int) engine.Tensor {
-	return p.Write(b.normals(rows*width), width)
-}
-
-func (b *bench) weight(t checkpoint.Type, rows, cols int) engine.Weight {
-	return b.load(checkpointtest.RandomTensor(b.rng, t, rows, cols))
-}
-
-func (b *bench) vector(shape ...int) engine.Weight {
-	n := 1
-	for _, s := range shape {
-		n *= s
-	}
-	return b.load(checkpointtest.FloatTensor("vector", b.normals(n), shape...))
-}
-
-func (b *bench) load(t checkpoint.Tensor) engine.Weight {
-	b.Helper()
-	w, err := b.Load(t)
-	if err != nil {
-		b.Fatal(err)
-	}
-	return w
-}
-
-func (b *bench) read(p engine.Pass, xs ...engine.Tensor) {
-	for _, x := range xs {
-		rows, width := x.Dims()
-		y := make([]float32, rows*width)
-		p.Read(x, y)
-		b.out = append(b.out, y...)
-	}
-}
-
-// pass runs operations over rows of spans.
-func (b *bench) pass(spans []engine.Span, run func(p engine.Pass)) {
-	b.Helper()
-	p := b.Begin(b.Context(), spans)
-	run(p)
-	if err := p.End(); err != nil {
-		b.Fatal(err)
-	}
-}
-
-// likeRef runs an experiment on the plain engine and on every set of kernels;
-// what it reads may be off by a part of the greatest.
-func likeRef(t *testing.T, part float64, run func(b *bench)) {
-	t.Helper()
-	results := func(t *testing.T, e engine.Engine) []float32 {
-		b := &bench{T: t, Engine: e, rng: rand.New(rand.NewPCG(3, 4))}
-		run(b)
-		return b.out
-	}
-	want := results(t, ref.New())
-	var top float64
-	for _, v := range want {
-		top = max(top, math.Abs(float64(v)))
-	}
-	for _, set := range kernel.All() {
-		t.Run(set.Name, func(t *testing.T) {
-			got := results(t, open(t, cpu.Options{Kernels: set.Name, Threads: 3}))
-			if len(got) != len(want) || len(got) == 0 {
-				t.Fatalf("%d numbers, want %d", len(got), len(want))
-			}
-			for i, v := range want {
-				if diff := math.Abs(float64(got[i] - v)); !(diff <= part*top) {
-					t.Fatalf("number %d of %d is %v, want %v", i, len(want), got[i], v)
-				}
-			}
-		})
-	}
-}
 
 var floats = []checkpoint.Type{checkpoint.F32, checkpoint.F16, checkpoint.BF16}
 
@@ -338,73 +245,5 @@ func TestExperts(t *testing.T) {
 				})
 			}
 		})
-	}
-}
-
-// TestFewRowsOfEverything: up to eight rows of a sequence in one pass give what
-// a pass for each gives, to the bit, in the operations that are not part of
-// every family as well.
-func TestFewRowsOfEverything(t *testing.T) {
-	const width = 64
-	for _, set := range kernel.All() {
-		b := &bench{T: t, Engine: open(t, cpu.Options{Kernels: set.Name, Threads: 2}), rng: rand.New(rand.NewPCG(5, 6))}
-		run := everything(b, width)
-		layers := []engine.CacheLayer{{KVHeads: 1, HeadSize: 32, Window: 500}, {State: width}, {State: 3 * width}, {KVHeads: 1, HeadSize: 32, Source: true}}
-		together, alone := b.NewCache(layers), b.NewCache(layers)
-		source := b.normals(300 * 32)
-		for _, c := range []engine.Cache{together, alone} {
-			b.pass([]engine.Span{{Cache: c, Rows: 300, Source: true}}, func(p engine.Pass) {
-				p.Attend(nil, p.Write(source, 32), p.Write(source, 32), engine.Attend{Layer: 3, Heads: 2, KVHeads: 1, C: 32})
-			})
-		}
-		for at := 0; at < 1100; {
-			n := []int{90, 8, 3, 8, 5, 2, 7, 4}[at%8]
-			x := b.normals(n * width)
-			want := run(together, x)
-			if n > 8 { // in both the same way
-				run(alone, x)
-				at += n
-				continue
-			}
-			for i := range n {
-				got := run(alone, x[i*width:(i+1)*width])
-				if !slices.Equal(got, want[i*len(got):(i+1)*len(got)]) {
-					t.Fatalf("%s: row %d of %d from position %d differs from the same row alone", set.Name, i, n, at)
-				}
-			}
-			at += n
-		}
-	}
-}
-
-// everything returns a pass over rows of x, in which each operation takes what
-// the one before has left, and its result.
-func everything(b *bench, width int) func(c engine.Cache, x []float32) []float32 {
-	square, odd, even := b.weight(checkpoint.Q8_0, width, width), b.weight(checkpoint.F32, 12, width), b.weight(checkpoint.BF16, width, 12)
-	blocks, kernels, vector := b.weight(checkpoint.F16, width, width/4), b.vector(width, 4), b.vector(width)
-	router := b.weight(checkpoint.F32, 6, width)
-	moe := engine.Experts{GateUp: b.weight(checkpoint.Q4_0, 6*2*32, width), Down: b.weight(checkpoint.Q8_0, 6*width, 32), Count: 6, Top: 2, Activation: engine.SiLU}
-	norm := engine.Norm{Weight: vector, Bias: vector, Eps: 1e-5, Centred: true}
-	attend := engine.Attend{Heads: 2, KVHeads: 1, C: 32, Window: 500, Scale: 0.2, Beside: 4}
-	return func(c engine.Cache, x []float32) (out []float32) {
-		rows := len(x) / width
-		b.pass([]engine.Span{{Cache: c, Rows: rows}}, func(p engine.Pass) {
-			x := p.Norm(p.Write(x, width), norm)
-			q := p.Linear(x, square)[0]
-			kv := p.Columns(q, 0, 32)
-			x = p.Attend(q, kv, kv, attend)
-			x = p.Conv1D(x, engine.Conv1D{Layer: 2, Weight: kernels, Bias: vector})
-			gate := p.BlockLinear(x, blocks, 4)
-			x = p.Recur(x, gate, p.Scale(p.Columns(gate, 0, width), 2), engine.Recurrence{Layer: 1, Decay: vector})
-			x = p.Norm(x, norm)
-			x = p.Experts(x, p.Linear(x, router)[0], moe)
-			x = p.Norm(p.Linear(p.Linear(x, odd)[0], even)[0], norm)
-			mixed := p.Mix([]engine.Tensor{x, p.Columns(x, 0, width)}, p.Columns(x, 3, 6))
-			x = p.Match(p.Sparse(p.Clamp(mixed[2], -3, 3), 0.1), mixed[0])
-			x = p.Affine(p.Gate(x, nil, engine.Tanh), vector, vector)
-			out = make([]float32, rows*width)
-			p.Read(x, out)
-		})
-		return out
 	}
 }
