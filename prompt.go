@@ -55,7 +55,7 @@ func (m *Model) prompt(t *chat.Template, c Conversation, attached []*Attachment)
 	if len(vectors) != len(written.Media) {
 		return Prompt{}, fmt.Errorf("%d pieces of media for %d places in the conversation", len(vectors), len(written.Media))
 	}
-	p := Prompt{Tokens: written.IDs}
+	p := Prompt{Tokens: written.IDs, InThought: written.InThought}
 	var pictures [][2]int
 	for i, placed := range written.Media {
 		if len(placed.Ranges) != len(vectors[i]) {
@@ -86,6 +86,16 @@ func (m *Model) finish(p Prompt, pictures [][2]int) Prompt {
 		Source: &gemma.Step{Tokens: p.Tokens, Soft: p.Soft},
 		Tokens: []int32{m.tokenizer.BOS()}, // what a decoder begins with
 	}
+}
+
+// Parser takes an answer to the prompt apart into thoughts, text and tool calls
+// while it comes. A model without a chat template gives text alone.
+func (m *Model) Parser(p Prompt) *chat.Parser {
+	t, err := m.Template()
+	if err != nil {
+		t = chat.Plain(m.checkpoint)
+	}
+	return t.NewParser(m.tokenizer, p.InThought)
 }
 
 // Completes reports whether the model completes texts and has no form for a

@@ -23,6 +23,8 @@ type Prompt struct {
 	// Source is what an encoder–decoder translates; the tokens are the beginning
 	// of the answer. Nil for a model that has a decoder alone.
 	Source *gemma.Step
+	// InThought says that the answer begins within a thought.
+	InThought bool
 }
 
 // Sourced is a model that looks at a source while it writes.

@@ -21,7 +21,34 @@ type answer struct {
 	load   time.Duration
 	prompt lapidary.Prompt
 	tokens []lapidary.Token
+	parser *chat.Parser // nil with --raw: the answer as it comes
 	text   strings.Builder
+	think  strings.Builder
+	calls  []chat.ToolCall
+}
+
+// take gives back the text of the answer among what a token brought, and keeps
+// the rest.
+func (a *answer) take(t lapidary.Token) (text string) {
+	if a.parser == nil {
+		return t.Text
+	}
+	events := a.parser.Token(t.ID, t.Text)
+	if t.End != nil {
+		events = append(events, a.parser.Close()...)
+	}
+	for _, e := range events {
+		switch e.Kind {
+		case chat.Thought:
+			a.think.WriteString(e.Text)
+		case chat.Called:
+			a.calls = append(a.calls, e.Call)
+			text += e.Text
+		default:
+			text += e.Text
+		}
+	}
+	return text
 }
 
 // encode makes the prompt's tokens: as they are with --raw, in the chat
@@ -39,16 +66,21 @@ func (f *runFlags) encode(ctx context.Context, m *lapidary.Model, a *answer, pro
 	switch {
 	case errors.Is(err, chat.ErrNoTemplate) && f.system != "":
 		return misuse("--system: %s completes text and has no place for it: write it into the prompt", m.Name())
+	case errors.Is(err, chat.ErrNoTemplate) && f.think:
+		return misuse("--think: %s completes text and does not think before", m.Name())
 	case errors.Is(err, chat.ErrNoTemplate):
 		a.prompt, err = m.PromptText(parts, attached...)
 		return err
 	case err != nil:
 		return err
+	case f.think && !t.Thinks():
+		return misuse("--think: %s has no form for thoughts", m.Name())
 	}
 	p.StopTokens = append(p.StopTokens, t.StopTokens(m.Tokenizer())...)
-	if a.prompt, err = m.Prompt(lapidary.Conversation{Messages: f.messages(parts)}, attached...); err != nil {
+	if a.prompt, err = m.Prompt(lapidary.Conversation{Messages: f.messages(parts), Thinking: f.think}, attached...); err != nil {
 		return err
 	}
+	a.parser = m.Parser(a.prompt)
 	if p.ContextShift && f.system != "" {
 		p.Keep, err = f.systemLength(m, a.prompt.Tokens)
 	}
@@ -91,8 +123,8 @@ func (f *runFlags) print(c *cobra.Command, m *lapidary.Model, a *answer, p lapid
 		}
 		if f.json {
 			a.tokens = append(a.tokens, t)
-			a.text.WriteString(t.Text)
-		} else if err := out.write(t.Text); err != nil {
+			a.text.WriteString(a.take(t))
+		} else if err := out.write(a.take(t)); err != nil {
 			return err
 		}
 		end = t.End
@@ -181,16 +213,18 @@ func (s *stream) endLine() {
 
 // runJSON is the document of run --json.
 type runJSON struct {
-	Model        string       `json:"model"`
-	PromptTokens []int32      `json:"prompt_tokens"`
-	Tokens       []int32      `json:"tokens"`
-	Text         string       `json:"text"`
-	StopReason   string       `json:"stop_reason"`
-	StopString   string       `json:"stop_string,omitempty"`
-	Dropped      int          `json:"dropped_tokens,omitempty"`
-	Seed         *uint64      `json:"seed,omitempty"`
-	LogProbs     []scoredJSON `json:"logprobs,omitempty"`
-	Timing       timingJSON   `json:"timing"`
+	Model        string          `json:"model"`
+	PromptTokens []int32         `json:"prompt_tokens"`
+	Tokens       []int32         `json:"tokens"`
+	Text         string          `json:"text"`
+	Thoughts     string          `json:"thoughts,omitempty"`
+	ToolCalls    []chat.ToolCall `json:"tool_calls,omitempty"`
+	StopReason   string          `json:"stop_reason"`
+	StopString   string          `json:"stop_string,omitempty"`
+	Dropped      int             `json:"dropped_tokens,omitempty"`
+	Seed         *uint64         `json:"seed,omitempty"`
+	LogProbs     []scoredJSON    `json:"logprobs,omitempty"`
+	Timing       timingJSON      `json:"timing"`
 }
 
 type timingJSON struct {
@@ -235,7 +269,7 @@ func (a *answer) read() []int32 {
 }
 
 func (a *answer) document(m *lapidary.Model, p lapidary.Params, end *lapidary.Result) runJSON {
-	d := runJSON{Model: m.Name(), PromptTokens: a.read(), Tokens: []int32{}, Text: a.text.String(),
+	d := runJSON{Model: m.Name(), PromptTokens: a.read(), Tokens: []int32{}, Text: a.text.String(), Thoughts: a.think.String(), ToolCalls: a.calls,
 		StopReason: string(end.Reason), StopString: end.StopString, Dropped: end.Dropped, Timing: timing(a, end)}
 	if p.Temperature > 0 {
 		d.Seed = &end.Seed

@@ -99,6 +99,7 @@ type runFlags struct {
 	sampling
 	attachments
 	raw, json, stats bool
+	think            bool
 	system           string
 	speculate, draft string
 }
@@ -109,6 +110,7 @@ func (f *runFlags) register(fs *pflag.FlagSet) {
 	f.sampling.register(fs)
 	f.attachments.register(fs)
 	fs.BoolVar(&f.raw, "raw", false, "no chat template; control tokens in the prompt are recognised")
+	fs.BoolVar(&f.think, "think", false, "think before answering, where the model can (Gemma 4); --json shows the thoughts")
 	fs.StringVar(&f.system, "system", "", "text that says how to answer")
 	fs.StringVar(&f.speculate, "speculate", lapidary.DefaultSpeculation, "guess tokens that are verified together: "+strings.Join(lapidary.Speculations(), " or "))
 	fs.StringVar(&f.draft, "draft", "", "a smaller `MODEL` of the same vocabulary that guesses tokens")
@@ -134,6 +136,8 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 		return misuse("--logprobs needs --json: there is no other way to print them")
 	case f.raw && f.system != "":
 		return misuse("--system is part of the chat template, which --raw leaves out: write it into the prompt")
+	case f.raw && f.think:
+		return misuse("--think is part of the chat template, which --raw leaves out: leave out one of them")
 	case f.raw && len(f.media) > 0:
 		return misuse("--%s has its place in the template, which --raw leaves out: leave out one of them", f.media[0].Type)
 	case c.Flags().Changed("draft") && f.speculate == lapidary.NoSpeculation:
