@@ -13,8 +13,8 @@ import (
 	"testing"
 
 	"lapidary/checkpoint"
-	"lapidary/checkpoint/checkpointtest"
-	"lapidary/engine"
+	"lapidary/checkpoint/convert"
+	"lapidary/checkpoint/quantize"
 	"lapidary/gemma"
 	"lapidary/generate"
 	"lapidary/internal/embedtest"
@@ -24,19 +24,27 @@ import (
 //go:embed testdata/embeddinggemma-300m.json
 var embeddingsJSON []byte
 
-// eightBits is an engine that rounds every matrix to Q8_0 as it is loaded.
-type eightBits struct{ engine.Engine }
-
-func (e eightBits) Load(t checkpoint.Tensor) (engine.Weight, error) {
-	if len(t.Shape) < 2 {
-		return e.Engine.Load(t)
+// eightBits writes the model in Q8_0 to a file, as the command quantize does.
+func eightBits(t *testing.T, path string) string {
+	t.Helper()
+	from, err := checkpoint.Open(path)
+	if err != nil {
+		t.Fatal(err)
 	}
-	values := checkpointtest.Floats(t)
-	t.Type, t.Data = checkpoint.Q8_0, make([]byte, len(values)/checkpoint.Q8_0.Block()*checkpoint.Q8_0.BlockBytes())
-	if err := checkpoint.Quantize(checkpoint.Q8_0, t.Data, values, nil); err != nil {
-		return nil, err
+	defer from.Close()
+	m, err := convert.ToGGUF(from)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return e.Engine.Load(t)
+	mix, err := quantize.Find("Q8_0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "q8_0.gguf")
+	if _, err := quantize.Write(t.Context(), file, m, mix, quantize.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // TestEmbedReference compares the real model with sentence-transformers, each
@@ -57,10 +65,11 @@ func TestEmbedReference(t *testing.T) {
 		least float64 // cosine
 	}{{"float32", false, 0.99999}, {"Q8_0", true, 0.999}} {
 		t.Run(tc.name, func(t *testing.T) {
-			m := openEmbedder(t, path)
+			file := path
 			if tc.round {
-				roundToEightBits(t, m)
+				file = eightBits(t, path)
 			}
+			m := openEmbedder(t, file)
 			prompts, err := m.Prompts()
 			if err != nil {
 				t.Fatal(err)
@@ -83,15 +92,6 @@ func TestEmbedReference(t *testing.T) {
 			}
 		})
 	}
-}
-
-func roundToEightBits(t *testing.T, m *Model) {
-	t.Helper()
-	core, err := gemma.Load(m.checkpoint, eightBits{m.engine})
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.core.Model = core
 }
 
 func atLeast(t *testing.T, what string, got, want []float32, least float64) {
