@@ -214,9 +214,11 @@ func decoded(m image.Image, transparent bool) bool {
 	}
 	var seen uint8
 	for i := 0; i+step <= len(pix); i += step {
-		alpha := pix[i+step-step/4] // the upper half comes first
+		p := pix[i : i+step]
+		c := step / 4 // bytes a channel, the upper one first
+		alpha := p[3*c]
 		seen |= alpha
-		if !transparent && alpha != 255 {
+		if !transparent && alpha != 255 || max(p[0], p[c], p[2*c]) > alpha {
 			return false
 		}
 	}

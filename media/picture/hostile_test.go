@@ -63,10 +63,10 @@ func TestBombs(t *testing.T) {
 }
 
 func TestTruncated(t *testing.T) {
-	for _, name := range kinds {
+	for _, name := range append([]string{"alpha.avif"}, kinds...) {
 		data := read(t, "testdata/files", name)
-		for n := range 8 {
-			cut := data[:len(data)*n/8]
+		for n := range 16 {
+			cut := data[:len(data)*n/16]
 			if _, err := Decode(cut, Limits{}); err == nil || strings.Contains(err.Error(), "\n") {
 				t.Errorf("%s cut to %d of %d bytes: %v", name, len(cut), len(data), err)
 			}
