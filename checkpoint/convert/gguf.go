@@ -239,10 +239,16 @@ func (s *settings) stored(t checkpoint.Tensor) (checkpoint.Tensor, error) {
 	if f := s.fold(); math.Abs(f-1) > 1e-6 && strings.HasSuffix(t.Name, queries) {
 		factor = f
 	}
-	if factor == 1 && offset == 0 {
+	if factor == 1 && offset == 0 && (t.Type == checkpoint.F32 || !exact(t)) {
 		return t, nil
 	}
 	return mapped(t, func(v float64) float64 { return (v + offset) * factor })
+}
+
+// exact reports whether llama.cpp wants a tensor in float32: vectors, which it
+// multiplies element by element, and matrices of a few numbers.
+func exact(t checkpoint.Tensor) bool {
+	return len(t.Shape) < 2 || strings.HasSuffix(t.Name, "router.proj.weight") || strings.HasSuffix(t.Name, "ion_coefs.weight")
 }
 
 func isNorm(name string) bool { return strings.HasSuffix(name, "norm.weight") }

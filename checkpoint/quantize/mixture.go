@@ -29,7 +29,7 @@ type kind int
 
 const (
 	other  kind = iota
-	output      // the output layer, and an embedding that serves as one
+	output      // the output layer, and embeddings where one serves as such
 	value
 	attentionOut
 	down
@@ -38,7 +38,7 @@ const (
 // place is where a tensor is, and what is known of the model.
 type place struct {
 	layer, layers int
-	shared        bool // at least four heads share their keys and values
+	shared        bool // at least four heads of the first layer share their keys and values
 	guided        bool // importances are known
 }
 
@@ -128,31 +128,65 @@ func Find(name string) (Mixture, error) {
 // known.
 func (m Mixture) Formats(tensors []checkpoint.Tensor, guided bool) []checkpoint.Type {
 	tied, p := true, place{guided: guided}
-	queries, keys := 0, 0
+	queries, keys, values := 0, 0, 0
 	for _, t := range tensors {
 		tied = tied && t.Name != "lm_head.weight"
-		if n, ok := layerOf(t.Name); ok {
-			p.layers = max(p.layers, n+1)
+		layer, ok := layerOf(t.Name)
+		if ok {
+			p.layers = max(p.layers, layer+1)
 		}
 		switch {
-		case strings.HasSuffix(t.Name, "self_attn.q_proj.weight"):
+		case layer == 0 && strings.HasSuffix(t.Name, "self_attn.q_proj.weight"):
 			queries = t.Rows()
-		case strings.HasSuffix(t.Name, "self_attn.k_proj.weight"):
+		case layer == 0 && strings.HasSuffix(t.Name, "self_attn.k_proj.weight"):
 			keys = t.Rows()
+		case strings.HasSuffix(t.Name, "self_attn.v_proj.weight"):
+			values++
 		}
 	}
 	p.shared = keys > 0 && queries/keys >= 4
 	out := make([]checkpoint.Type, len(tensors))
-	for i, t := range tensors {
+	layers, value := p.layers, 0
+	for _, i := range byLayer(tensors) {
+		t := tensors[i]
+		p.layers = layers
 		p.layer, _ = layerOf(t.Name)
+		if strings.HasSuffix(t.Name, "self_attn.v_proj.weight") { // not every layer of Gemma 4 has values
+			p.layer, p.layers = value, values
+			value++
+		}
 		out[i] = m.format(t, tied, p)
 	}
 	return out
 }
 
+// byLayer are the tensors' places in the order of their layers.
+func byLayer(tensors []checkpoint.Tensor) []int {
+	order := make([]int, len(tensors))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		x, _ := layerOf(tensors[a].Name)
+		y, _ := layerOf(tensors[b].Name)
+		return cmp.Compare(x, y)
+	})
+	return order
+}
+
+// kept are parts of names of matrices that are small or matter much.
+var kept = []string{"norm.weight", "router.", "altup", "laurel", "per_layer_model_projection"}
+
+// quantisable reports whether a tensor is a matrix of the kind that there are
+// many numbers in. Experts have no "weight" in their names.
+func quantisable(t checkpoint.Tensor) bool {
+	matrix := len(t.Shape) >= 2 && (strings.HasSuffix(t.Name, "weight") || strings.Contains(t.Name, ".experts."))
+	return matrix && !slices.ContainsFunc(kept, func(part string) bool { return strings.Contains(t.Name, part) })
+}
+
 // format is the format of one tensor. What is not a matrix keeps its own.
 func (m Mixture) format(t checkpoint.Tensor, tied bool, p place) checkpoint.Type {
-	if len(t.Shape) < 2 || !strings.HasSuffix(t.Name, "weight") || strings.Contains(t.Name, "norm.weight") {
+	if !quantisable(t) {
 		return t.Type
 	}
 	if !m.Main.Quantised() {
@@ -186,13 +220,13 @@ func (m Mixture) wish(k kind, cols int, p place) checkpoint.Type {
 
 func kindOf(name string, tied bool) kind {
 	switch {
-	case name == "lm_head.weight" || name == "embed_tokens.weight" && tied:
+	case name == "lm_head.weight" || (name == "embed_tokens.weight" || name == "embed_tokens_per_layer.weight") && tied:
 		return output
 	case strings.HasSuffix(name, "self_attn.v_proj.weight"):
 		return value
 	case strings.HasSuffix(name, "self_attn.o_proj.weight"):
 		return attentionOut
-	case strings.HasSuffix(name, "mlp.down_proj.weight"):
+	case strings.HasSuffix(name, "mlp.down_proj.weight"), strings.HasSuffix(name, "experts.down_proj"):
 		return down
 	}
 	return other

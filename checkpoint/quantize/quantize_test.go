@@ -3,9 +3,11 @@ package quantize_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -136,6 +138,62 @@ func TestMixtures(t *testing.T) {
 
 // TestWrite: every mixture gives a file that is read back, says what it is, and
 // has the weights within what the format can.
+// TestMixturesOfLater: what llama-quantize gives Gemma 3n and 4. Of these six
+// layers each third has no values, so the four others are counted by themselves,
+// and has keys that more heads share than in the first, which counts.
+func TestMixturesOfLater(t *testing.T) {
+	const d = 256
+	tensors := []checkpoint.Tensor{{Name: "embed_tokens.weight", Shape: []int{500, d}}, {Name: "embed_tokens_per_layer.weight", Shape: []int{500, d}},
+		{Name: "per_layer_model_projection.weight", Shape: []int{d, d}}, {Name: "altup_projections.weight", Shape: []int{3, d, d}}}
+	for i := range 6 {
+		add := func(name string, shape ...int) {
+			tensors = append(tensors, checkpoint.Tensor{Name: fmt.Sprintf("layers.%d.%s", i, name), Shape: shape})
+		}
+		add("self_attn.q_proj.weight", 2*d, d)
+		if i%3 == 2 {
+			add("self_attn.k_proj.weight", d/2, d)
+		} else {
+			add("self_attn.k_proj.weight", d, d)
+			add("self_attn.v_proj.weight", d, d)
+		}
+		add("router.proj.weight", 8, d)
+		add("experts.gate_up_proj", 8, 2*d, d)
+		add("experts.down_proj", 8, d, d)
+		add("laurel.linear_left.weight", 64, d)
+		add("layer_scalar", 1)
+	}
+	for i := range tensors {
+		tensors[i].Type = checkpoint.BF16
+	}
+	for _, c := range []struct {
+		mix, name string
+		want      checkpoint.Type
+	}{
+		{"Q4_K_M", "embed_tokens_per_layer.weight", checkpoint.Q6_K},
+		{"Q4_K_M", "per_layer_model_projection.weight", checkpoint.BF16},
+		{"Q4_K_M", "altup_projections.weight", checkpoint.BF16},
+		{"Q4_K_M", "layers.0.laurel.linear_left.weight", checkpoint.BF16},
+		{"Q4_K_M", "layers.0.layer_scalar", checkpoint.BF16},
+		{"Q4_K_M", "layers.0.router.proj.weight", checkpoint.BF16},
+		{"Q4_K_M", "layers.0.experts.gate_up_proj", checkpoint.Q4_K},
+		{"Q4_K_M", "layers.5.experts.down_proj", checkpoint.Q6_K},
+		{"Q4_K_M", "layers.3.experts.down_proj", checkpoint.Q4_K},
+		{"Q4_K_M", "layers.1.self_attn.v_proj.weight", checkpoint.Q4_K},
+		{"Q4_K_M", "layers.3.self_attn.v_proj.weight", checkpoint.Q6_K}, // the third of four
+		{"Q2_K", "layers.0.self_attn.v_proj.weight", checkpoint.Q3_K},
+		{"BF16", "layers.0.experts.down_proj", checkpoint.BF16},
+	} {
+		mix, err := quantize.Find(c.mix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(tensors, func(t checkpoint.Tensor) bool { return t.Name == c.name })
+		if got := mix.Formats(tensors, false)[i]; got != c.want {
+			t.Errorf("%s: %s is %s, want %s", c.mix, c.name, got, c.want)
+		}
+	}
+}
+
 func TestWrite(t *testing.T) {
 	m := model(t, golden)
 	for _, mix := range quantize.Mixtures() {
