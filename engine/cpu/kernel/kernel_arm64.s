@@ -1032,14 +1032,6 @@ TEXT ·mulF32NEON_2(SB), NOSPLIT, $0-56
 	FLDPQ 32(R4), (F8, F9)
 	FLDPQ 0(R12), (F10, F11)
 	FLDPQ 32(R12), (F12, F13)
-	WORD $0x6f00e40e // movi v14.2d, #0x0
-	WORD $0x6f00e40f // movi v15.2d, #0x0
-	WORD $0x6f00e410 // movi v16.2d, #0x0
-	WORD $0x6f00e411 // movi v17.2d, #0x0
-	WORD $0x6f00e412 // movi v18.2d, #0x0
-	WORD $0x6f00e413 // movi v19.2d, #0x0
-	WORD $0x6f00e414 // movi v20.2d, #0x0
-	WORD $0x6f00e415 // movi v21.2d, #0x0
 	LSR $2, R6, R16
 	CBZ R16, rest
 fours:
@@ -1059,14 +1051,14 @@ fours:
 	FLDPQ 0(R2), (F2, F3)
 	FLDPQ 32(R2), (F4, F5)
 	ADD R3, R2
-	WORD $0x4fa0104e // fmla v14.4s, v2.4s, v0.s[1]
-	WORD $0x4fa0106f // fmla v15.4s, v3.4s, v0.s[1]
-	WORD $0x4fa01090 // fmla v16.4s, v4.4s, v0.s[1]
-	WORD $0x4fa010b1 // fmla v17.4s, v5.4s, v0.s[1]
-	WORD $0x4fa11052 // fmla v18.4s, v2.4s, v1.s[1]
-	WORD $0x4fa11073 // fmla v19.4s, v3.4s, v1.s[1]
-	WORD $0x4fa11094 // fmla v20.4s, v4.4s, v1.s[1]
-	WORD $0x4fa110b5 // fmla v21.4s, v5.4s, v1.s[1]
+	WORD $0x4fa01046 // fmla v6.4s, v2.4s, v0.s[1]
+	WORD $0x4fa01067 // fmla v7.4s, v3.4s, v0.s[1]
+	WORD $0x4fa01088 // fmla v8.4s, v4.4s, v0.s[1]
+	WORD $0x4fa010a9 // fmla v9.4s, v5.4s, v0.s[1]
+	WORD $0x4fa1104a // fmla v10.4s, v2.4s, v1.s[1]
+	WORD $0x4fa1106b // fmla v11.4s, v3.4s, v1.s[1]
+	WORD $0x4fa1108c // fmla v12.4s, v4.4s, v1.s[1]
+	WORD $0x4fa110ad // fmla v13.4s, v5.4s, v1.s[1]
 	FLDPQ 0(R2), (F2, F3)
 	FLDPQ 32(R2), (F4, F5)
 	ADD R3, R2
@@ -1081,14 +1073,14 @@ fours:
 	FLDPQ 0(R2), (F2, F3)
 	FLDPQ 32(R2), (F4, F5)
 	ADD R3, R2
-	WORD $0x4fa0184e // fmla v14.4s, v2.4s, v0.s[3]
-	WORD $0x4fa0186f // fmla v15.4s, v3.4s, v0.s[3]
-	WORD $0x4fa01890 // fmla v16.4s, v4.4s, v0.s[3]
-	WORD $0x4fa018b1 // fmla v17.4s, v5.4s, v0.s[3]
-	WORD $0x4fa11852 // fmla v18.4s, v2.4s, v1.s[3]
-	WORD $0x4fa11873 // fmla v19.4s, v3.4s, v1.s[3]
-	WORD $0x4fa11894 // fmla v20.4s, v4.4s, v1.s[3]
-	WORD $0x4fa118b5 // fmla v21.4s, v5.4s, v1.s[3]
+	WORD $0x4fa01846 // fmla v6.4s, v2.4s, v0.s[3]
+	WORD $0x4fa01867 // fmla v7.4s, v3.4s, v0.s[3]
+	WORD $0x4fa01888 // fmla v8.4s, v4.4s, v0.s[3]
+	WORD $0x4fa018a9 // fmla v9.4s, v5.4s, v0.s[3]
+	WORD $0x4fa1184a // fmla v10.4s, v2.4s, v1.s[3]
+	WORD $0x4fa1186b // fmla v11.4s, v3.4s, v1.s[3]
+	WORD $0x4fa1188c // fmla v12.4s, v4.4s, v1.s[3]
+	WORD $0x4fa118ad // fmla v13.4s, v5.4s, v1.s[3]
 	SUBS $1, R16, R16
 	BNE fours
 rest:
@@ -1111,16 +1103,8 @@ ones:
 	SUBS $1, R6, R6
 	BNE ones
 done:
-	WORD $0x4e2ed4c6 // fadd v6.4s, v6.4s, v14.4s
-	WORD $0x4e2fd4e7 // fadd v7.4s, v7.4s, v15.4s
-	WORD $0x4e30d508 // fadd v8.4s, v8.4s, v16.4s
-	WORD $0x4e31d529 // fadd v9.4s, v9.4s, v17.4s
 	FSTPQ (F6, F7), 0(R4)
 	FSTPQ (F8, F9), 32(R4)
-	WORD $0x4e32d54a // fadd v10.4s, v10.4s, v18.4s
-	WORD $0x4e33d56b // fadd v11.4s, v11.4s, v19.4s
-	WORD $0x4e34d58c // fadd v12.4s, v12.4s, v20.4s
-	WORD $0x4e35d5ad // fadd v13.4s, v13.4s, v21.4s
 	FSTPQ (F10, F11), 0(R12)
 	FSTPQ (F12, F13), 32(R12)
 	RET
@@ -1139,18 +1123,6 @@ TEXT ·mulF32NEON_1(SB), NOSPLIT, $0-56
 	LSL $2, R5
 	FLDPQ 0(R4), (F5, F6)
 	FLDPQ 32(R4), (F7, F8)
-	WORD $0x6f00e409 // movi v9.2d, #0x0
-	WORD $0x6f00e40a // movi v10.2d, #0x0
-	WORD $0x6f00e40b // movi v11.2d, #0x0
-	WORD $0x6f00e40c // movi v12.2d, #0x0
-	WORD $0x6f00e40d // movi v13.2d, #0x0
-	WORD $0x6f00e40e // movi v14.2d, #0x0
-	WORD $0x6f00e40f // movi v15.2d, #0x0
-	WORD $0x6f00e410 // movi v16.2d, #0x0
-	WORD $0x6f00e411 // movi v17.2d, #0x0
-	WORD $0x6f00e412 // movi v18.2d, #0x0
-	WORD $0x6f00e413 // movi v19.2d, #0x0
-	WORD $0x6f00e414 // movi v20.2d, #0x0
 	LSR $2, R6, R16
 	CBZ R16, rest
 fours:
@@ -1165,24 +1137,24 @@ fours:
 	FLDPQ 0(R2), (F1, F2)
 	FLDPQ 32(R2), (F3, F4)
 	ADD R3, R2
-	WORD $0x4fa01029 // fmla v9.4s, v1.4s, v0.s[1]
-	WORD $0x4fa0104a // fmla v10.4s, v2.4s, v0.s[1]
-	WORD $0x4fa0106b // fmla v11.4s, v3.4s, v0.s[1]
-	WORD $0x4fa0108c // fmla v12.4s, v4.4s, v0.s[1]
+	WORD $0x4fa01025 // fmla v5.4s, v1.4s, v0.s[1]
+	WORD $0x4fa01046 // fmla v6.4s, v2.4s, v0.s[1]
+	WORD $0x4fa01067 // fmla v7.4s, v3.4s, v0.s[1]
+	WORD $0x4fa01088 // fmla v8.4s, v4.4s, v0.s[1]
 	FLDPQ 0(R2), (F1, F2)
 	FLDPQ 32(R2), (F3, F4)
 	ADD R3, R2
-	WORD $0x4f80182d // fmla v13.4s, v1.4s, v0.s[2]
-	WORD $0x4f80184e // fmla v14.4s, v2.4s, v0.s[2]
-	WORD $0x4f80186f // fmla v15.4s, v3.4s, v0.s[2]
-	WORD $0x4f801890 // fmla v16.4s, v4.4s, v0.s[2]
+	WORD $0x4f801825 // fmla v5.4s, v1.4s, v0.s[2]
+	WORD $0x4f801846 // fmla v6.4s, v2.4s, v0.s[2]
+	WORD $0x4f801867 // fmla v7.4s, v3.4s, v0.s[2]
+	WORD $0x4f801888 // fmla v8.4s, v4.4s, v0.s[2]
 	FLDPQ 0(R2), (F1, F2)
 	FLDPQ 32(R2), (F3, F4)
 	ADD R3, R2
-	WORD $0x4fa01831 // fmla v17.4s, v1.4s, v0.s[3]
-	WORD $0x4fa01852 // fmla v18.4s, v2.4s, v0.s[3]
-	WORD $0x4fa01873 // fmla v19.4s, v3.4s, v0.s[3]
-	WORD $0x4fa01894 // fmla v20.4s, v4.4s, v0.s[3]
+	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
+	WORD $0x4fa01846 // fmla v6.4s, v2.4s, v0.s[3]
+	WORD $0x4fa01867 // fmla v7.4s, v3.4s, v0.s[3]
+	WORD $0x4fa01888 // fmla v8.4s, v4.4s, v0.s[3]
 	SUBS $1, R16, R16
 	BNE fours
 rest:
@@ -1200,18 +1172,6 @@ ones:
 	SUBS $1, R6, R6
 	BNE ones
 done:
-	WORD $0x4e29d4a5 // fadd v5.4s, v5.4s, v9.4s
-	WORD $0x4e2ad4c6 // fadd v6.4s, v6.4s, v10.4s
-	WORD $0x4e2bd4e7 // fadd v7.4s, v7.4s, v11.4s
-	WORD $0x4e2cd508 // fadd v8.4s, v8.4s, v12.4s
-	WORD $0x4e2dd4a5 // fadd v5.4s, v5.4s, v13.4s
-	WORD $0x4e2ed4c6 // fadd v6.4s, v6.4s, v14.4s
-	WORD $0x4e2fd4e7 // fadd v7.4s, v7.4s, v15.4s
-	WORD $0x4e30d508 // fadd v8.4s, v8.4s, v16.4s
-	WORD $0x4e31d4a5 // fadd v5.4s, v5.4s, v17.4s
-	WORD $0x4e32d4c6 // fadd v6.4s, v6.4s, v18.4s
-	WORD $0x4e33d4e7 // fadd v7.4s, v7.4s, v19.4s
-	WORD $0x4e34d508 // fadd v8.4s, v8.4s, v20.4s
 	FSTPQ (F5, F6), 0(R4)
 	FSTPQ (F7, F8), 32(R4)
 	RET
@@ -1400,24 +1360,16 @@ TEXT ·mulF16NEON_2(SB), NOSPLIT, $0-56
 	FLDPQ 32(R4), (F8, F9)
 	FLDPQ 0(R12), (F10, F11)
 	FLDPQ 32(R12), (F12, F13)
-	WORD $0x6f00e40e // movi v14.2d, #0x0
-	WORD $0x6f00e40f // movi v15.2d, #0x0
-	WORD $0x6f00e410 // movi v16.2d, #0x0
-	WORD $0x6f00e411 // movi v17.2d, #0x0
-	WORD $0x6f00e412 // movi v18.2d, #0x0
-	WORD $0x6f00e413 // movi v19.2d, #0x0
-	WORD $0x6f00e414 // movi v20.2d, #0x0
-	WORD $0x6f00e415 // movi v21.2d, #0x0
 	LSR $2, R6, R16
 	CBZ R16, rest
 fours:
 	FMOVQ.P 16(R0), F0
 	FMOVQ.P 16(R8), F1
-	FLDPQ 0(R2), (F22, F23)
-	WORD $0x0e217ac2 // fcvtl v2.4s, v22.4h
-	WORD $0x4e217ac3 // fcvtl2 v3.4s, v22.8h
-	WORD $0x0e217ae4 // fcvtl v4.4s, v23.4h
-	WORD $0x4e217ae5 // fcvtl2 v5.4s, v23.8h
+	FLDPQ 0(R2), (F14, F15)
+	WORD $0x0e2179c2 // fcvtl v2.4s, v14.4h
+	WORD $0x4e2179c3 // fcvtl2 v3.4s, v14.8h
+	WORD $0x0e2179e4 // fcvtl v4.4s, v15.4h
+	WORD $0x4e2179e5 // fcvtl2 v5.4s, v15.8h
 	ADD R3, R2
 	WORD $0x4f801046 // fmla v6.4s, v2.4s, v0.s[0]
 	WORD $0x4f801067 // fmla v7.4s, v3.4s, v0.s[0]
@@ -1427,25 +1379,25 @@ fours:
 	WORD $0x4f81106b // fmla v11.4s, v3.4s, v1.s[0]
 	WORD $0x4f81108c // fmla v12.4s, v4.4s, v1.s[0]
 	WORD $0x4f8110ad // fmla v13.4s, v5.4s, v1.s[0]
-	FLDPQ 0(R2), (F22, F23)
-	WORD $0x0e217ac2 // fcvtl v2.4s, v22.4h
-	WORD $0x4e217ac3 // fcvtl2 v3.4s, v22.8h
-	WORD $0x0e217ae4 // fcvtl v4.4s, v23.4h
-	WORD $0x4e217ae5 // fcvtl2 v5.4s, v23.8h
+	FLDPQ 0(R2), (F14, F15)
+	WORD $0x0e2179c2 // fcvtl v2.4s, v14.4h
+	WORD $0x4e2179c3 // fcvtl2 v3.4s, v14.8h
+	WORD $0x0e2179e4 // fcvtl v4.4s, v15.4h
+	WORD $0x4e2179e5 // fcvtl2 v5.4s, v15.8h
 	ADD R3, R2
-	WORD $0x4fa0104e // fmla v14.4s, v2.4s, v0.s[1]
-	WORD $0x4fa0106f // fmla v15.4s, v3.4s, v0.s[1]
-	WORD $0x4fa01090 // fmla v16.4s, v4.4s, v0.s[1]
-	WORD $0x4fa010b1 // fmla v17.4s, v5.4s, v0.s[1]
-	WORD $0x4fa11052 // fmla v18.4s, v2.4s, v1.s[1]
-	WORD $0x4fa11073 // fmla v19.4s, v3.4s, v1.s[1]
-	WORD $0x4fa11094 // fmla v20.4s, v4.4s, v1.s[1]
-	WORD $0x4fa110b5 // fmla v21.4s, v5.4s, v1.s[1]
-	FLDPQ 0(R2), (F22, F23)
-	WORD $0x0e217ac2 // fcvtl v2.4s, v22.4h
-	WORD $0x4e217ac3 // fcvtl2 v3.4s, v22.8h
-	WORD $0x0e217ae4 // fcvtl v4.4s, v23.4h
-	WORD $0x4e217ae5 // fcvtl2 v5.4s, v23.8h
+	WORD $0x4fa01046 // fmla v6.4s, v2.4s, v0.s[1]
+	WORD $0x4fa01067 // fmla v7.4s, v3.4s, v0.s[1]
+	WORD $0x4fa01088 // fmla v8.4s, v4.4s, v0.s[1]
+	WORD $0x4fa010a9 // fmla v9.4s, v5.4s, v0.s[1]
+	WORD $0x4fa1104a // fmla v10.4s, v2.4s, v1.s[1]
+	WORD $0x4fa1106b // fmla v11.4s, v3.4s, v1.s[1]
+	WORD $0x4fa1108c // fmla v12.4s, v4.4s, v1.s[1]
+	WORD $0x4fa110ad // fmla v13.4s, v5.4s, v1.s[1]
+	FLDPQ 0(R2), (F14, F15)
+	WORD $0x0e2179c2 // fcvtl v2.4s, v14.4h
+	WORD $0x4e2179c3 // fcvtl2 v3.4s, v14.8h
+	WORD $0x0e2179e4 // fcvtl v4.4s, v15.4h
+	WORD $0x4e2179e5 // fcvtl2 v5.4s, v15.8h
 	ADD R3, R2
 	WORD $0x4f801846 // fmla v6.4s, v2.4s, v0.s[2]
 	WORD $0x4f801867 // fmla v7.4s, v3.4s, v0.s[2]
@@ -1455,20 +1407,20 @@ fours:
 	WORD $0x4f81186b // fmla v11.4s, v3.4s, v1.s[2]
 	WORD $0x4f81188c // fmla v12.4s, v4.4s, v1.s[2]
 	WORD $0x4f8118ad // fmla v13.4s, v5.4s, v1.s[2]
-	FLDPQ 0(R2), (F22, F23)
-	WORD $0x0e217ac2 // fcvtl v2.4s, v22.4h
-	WORD $0x4e217ac3 // fcvtl2 v3.4s, v22.8h
-	WORD $0x0e217ae4 // fcvtl v4.4s, v23.4h
-	WORD $0x4e217ae5 // fcvtl2 v5.4s, v23.8h
+	FLDPQ 0(R2), (F14, F15)
+	WORD $0x0e2179c2 // fcvtl v2.4s, v14.4h
+	WORD $0x4e2179c3 // fcvtl2 v3.4s, v14.8h
+	WORD $0x0e2179e4 // fcvtl v4.4s, v15.4h
+	WORD $0x4e2179e5 // fcvtl2 v5.4s, v15.8h
 	ADD R3, R2
-	WORD $0x4fa0184e // fmla v14.4s, v2.4s, v0.s[3]
-	WORD $0x4fa0186f // fmla v15.4s, v3.4s, v0.s[3]
-	WORD $0x4fa01890 // fmla v16.4s, v4.4s, v0.s[3]
-	WORD $0x4fa018b1 // fmla v17.4s, v5.4s, v0.s[3]
-	WORD $0x4fa11852 // fmla v18.4s, v2.4s, v1.s[3]
-	WORD $0x4fa11873 // fmla v19.4s, v3.4s, v1.s[3]
-	WORD $0x4fa11894 // fmla v20.4s, v4.4s, v1.s[3]
-	WORD $0x4fa118b5 // fmla v21.4s, v5.4s, v1.s[3]
+	WORD $0x4fa01846 // fmla v6.4s, v2.4s, v0.s[3]
+	WORD $0x4fa01867 // fmla v7.4s, v3.4s, v0.s[3]
+	WORD $0x4fa01888 // fmla v8.4s, v4.4s, v0.s[3]
+	WORD $0x4fa018a9 // fmla v9.4s, v5.4s, v0.s[3]
+	WORD $0x4fa1184a // fmla v10.4s, v2.4s, v1.s[3]
+	WORD $0x4fa1186b // fmla v11.4s, v3.4s, v1.s[3]
+	WORD $0x4fa1188c // fmla v12.4s, v4.4s, v1.s[3]
+	WORD $0x4fa118ad // fmla v13.4s, v5.4s, v1.s[3]
 	SUBS $1, R16, R16
 	BNE fours
 rest:
@@ -1477,11 +1429,11 @@ rest:
 ones:
 	VLD1R.P 4(R0), [V0.S4]
 	VLD1R.P 4(R8), [V1.S4]
-	FLDPQ 0(R2), (F22, F23)
-	WORD $0x0e217ac2 // fcvtl v2.4s, v22.4h
-	WORD $0x4e217ac3 // fcvtl2 v3.4s, v22.8h
-	WORD $0x0e217ae4 // fcvtl v4.4s, v23.4h
-	WORD $0x4e217ae5 // fcvtl2 v5.4s, v23.8h
+	FLDPQ 0(R2), (F14, F15)
+	WORD $0x0e2179c2 // fcvtl v2.4s, v14.4h
+	WORD $0x4e2179c3 // fcvtl2 v3.4s, v14.8h
+	WORD $0x0e2179e4 // fcvtl v4.4s, v15.4h
+	WORD $0x4e2179e5 // fcvtl2 v5.4s, v15.8h
 	ADD R3, R2
 	WORD $0x4f801046 // fmla v6.4s, v2.4s, v0.s[0]
 	WORD $0x4f801067 // fmla v7.4s, v3.4s, v0.s[0]
@@ -1494,16 +1446,8 @@ ones:
 	SUBS $1, R6, R6
 	BNE ones
 done:
-	WORD $0x4e2ed4c6 // fadd v6.4s, v6.4s, v14.4s
-	WORD $0x4e2fd4e7 // fadd v7.4s, v7.4s, v15.4s
-	WORD $0x4e30d508 // fadd v8.4s, v8.4s, v16.4s
-	WORD $0x4e31d529 // fadd v9.4s, v9.4s, v17.4s
 	FSTPQ (F6, F7), 0(R4)
 	FSTPQ (F8, F9), 32(R4)
-	WORD $0x4e32d54a // fadd v10.4s, v10.4s, v18.4s
-	WORD $0x4e33d56b // fadd v11.4s, v11.4s, v19.4s
-	WORD $0x4e34d58c // fadd v12.4s, v12.4s, v20.4s
-	WORD $0x4e35d5ad // fadd v13.4s, v13.4s, v21.4s
 	FSTPQ (F10, F11), 0(R12)
 	FSTPQ (F12, F13), 32(R12)
 	RET
@@ -1522,62 +1466,50 @@ TEXT ·mulF16NEON_1(SB), NOSPLIT, $0-56
 	LSL $2, R5
 	FLDPQ 0(R4), (F5, F6)
 	FLDPQ 32(R4), (F7, F8)
-	WORD $0x6f00e409 // movi v9.2d, #0x0
-	WORD $0x6f00e40a // movi v10.2d, #0x0
-	WORD $0x6f00e40b // movi v11.2d, #0x0
-	WORD $0x6f00e40c // movi v12.2d, #0x0
-	WORD $0x6f00e40d // movi v13.2d, #0x0
-	WORD $0x6f00e40e // movi v14.2d, #0x0
-	WORD $0x6f00e40f // movi v15.2d, #0x0
-	WORD $0x6f00e410 // movi v16.2d, #0x0
-	WORD $0x6f00e411 // movi v17.2d, #0x0
-	WORD $0x6f00e412 // movi v18.2d, #0x0
-	WORD $0x6f00e413 // movi v19.2d, #0x0
-	WORD $0x6f00e414 // movi v20.2d, #0x0
 	LSR $2, R6, R16
 	CBZ R16, rest
 fours:
 	FMOVQ.P 16(R0), F0
-	FLDPQ 0(R2), (F21, F22)
-	WORD $0x0e217aa1 // fcvtl v1.4s, v21.4h
-	WORD $0x4e217aa2 // fcvtl2 v2.4s, v21.8h
-	WORD $0x0e217ac3 // fcvtl v3.4s, v22.4h
-	WORD $0x4e217ac4 // fcvtl2 v4.4s, v22.8h
+	FLDPQ 0(R2), (F9, F10)
+	WORD $0x0e217921 // fcvtl v1.4s, v9.4h
+	WORD $0x4e217922 // fcvtl2 v2.4s, v9.8h
+	WORD $0x0e217943 // fcvtl v3.4s, v10.4h
+	WORD $0x4e217944 // fcvtl2 v4.4s, v10.8h
 	ADD R3, R2
 	WORD $0x4f801025 // fmla v5.4s, v1.4s, v0.s[0]
 	WORD $0x4f801046 // fmla v6.4s, v2.4s, v0.s[0]
 	WORD $0x4f801067 // fmla v7.4s, v3.4s, v0.s[0]
 	WORD $0x4f801088 // fmla v8.4s, v4.4s, v0.s[0]
-	FLDPQ 0(R2), (F21, F22)
-	WORD $0x0e217aa1 // fcvtl v1.4s, v21.4h
-	WORD $0x4e217aa2 // fcvtl2 v2.4s, v21.8h
-	WORD $0x0e217ac3 // fcvtl v3.4s, v22.4h
-	WORD $0x4e217ac4 // fcvtl2 v4.4s, v22.8h
+	FLDPQ 0(R2), (F9, F10)
+	WORD $0x0e217921 // fcvtl v1.4s, v9.4h
+	WORD $0x4e217922 // fcvtl2 v2.4s, v9.8h
+	WORD $0x0e217943 // fcvtl v3.4s, v10.4h
+	WORD $0x4e217944 // fcvtl2 v4.4s, v10.8h
 	ADD R3, R2
-	WORD $0x4fa01029 // fmla v9.4s, v1.4s, v0.s[1]
-	WORD $0x4fa0104a // fmla v10.4s, v2.4s, v0.s[1]
-	WORD $0x4fa0106b // fmla v11.4s, v3.4s, v0.s[1]
-	WORD $0x4fa0108c // fmla v12.4s, v4.4s, v0.s[1]
-	FLDPQ 0(R2), (F21, F22)
-	WORD $0x0e217aa1 // fcvtl v1.4s, v21.4h
-	WORD $0x4e217aa2 // fcvtl2 v2.4s, v21.8h
-	WORD $0x0e217ac3 // fcvtl v3.4s, v22.4h
-	WORD $0x4e217ac4 // fcvtl2 v4.4s, v22.8h
+	WORD $0x4fa01025 // fmla v5.4s, v1.4s, v0.s[1]
+	WORD $0x4fa01046 // fmla v6.4s, v2.4s, v0.s[1]
+	WORD $0x4fa01067 // fmla v7.4s, v3.4s, v0.s[1]
+	WORD $0x4fa01088 // fmla v8.4s, v4.4s, v0.s[1]
+	FLDPQ 0(R2), (F9, F10)
+	WORD $0x0e217921 // fcvtl v1.4s, v9.4h
+	WORD $0x4e217922 // fcvtl2 v2.4s, v9.8h
+	WORD $0x0e217943 // fcvtl v3.4s, v10.4h
+	WORD $0x4e217944 // fcvtl2 v4.4s, v10.8h
 	ADD R3, R2
-	WORD $0x4f80182d // fmla v13.4s, v1.4s, v0.s[2]
-	WORD $0x4f80184e // fmla v14.4s, v2.4s, v0.s[2]
-	WORD $0x4f80186f // fmla v15.4s, v3.4s, v0.s[2]
-	WORD $0x4f801890 // fmla v16.4s, v4.4s, v0.s[2]
-	FLDPQ 0(R2), (F21, F22)
-	WORD $0x0e217aa1 // fcvtl v1.4s, v21.4h
-	WORD $0x4e217aa2 // fcvtl2 v2.4s, v21.8h
-	WORD $0x0e217ac3 // fcvtl v3.4s, v22.4h
-	WORD $0x4e217ac4 // fcvtl2 v4.4s, v22.8h
+	WORD $0x4f801825 // fmla v5.4s, v1.4s, v0.s[2]
+	WORD $0x4f801846 // fmla v6.4s, v2.4s, v0.s[2]
+	WORD $0x4f801867 // fmla v7.4s, v3.4s, v0.s[2]
+	WORD $0x4f801888 // fmla v8.4s, v4.4s, v0.s[2]
+	FLDPQ 0(R2), (F9, F10)
+	WORD $0x0e217921 // fcvtl v1.4s, v9.4h
+	WORD $0x4e217922 // fcvtl2 v2.4s, v9.8h
+	WORD $0x0e217943 // fcvtl v3.4s, v10.4h
+	WORD $0x4e217944 // fcvtl2 v4.4s, v10.8h
 	ADD R3, R2
-	WORD $0x4fa01831 // fmla v17.4s, v1.4s, v0.s[3]
-	WORD $0x4fa01852 // fmla v18.4s, v2.4s, v0.s[3]
-	WORD $0x4fa01873 // fmla v19.4s, v3.4s, v0.s[3]
-	WORD $0x4fa01894 // fmla v20.4s, v4.4s, v0.s[3]
+	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
+	WORD $0x4fa01846 // fmla v6.4s, v2.4s, v0.s[3]
+	WORD $0x4fa01867 // fmla v7.4s, v3.4s, v0.s[3]
+	WORD $0x4fa01888 // fmla v8.4s, v4.4s, v0.s[3]
 	SUBS $1, R16, R16
 	BNE fours
 rest:
@@ -1585,11 +1517,11 @@ rest:
 	BEQ done
 ones:
 	VLD1R.P 4(R0), [V0.S4]
-	FLDPQ 0(R2), (F21, F22)
-	WORD $0x0e217aa1 // fcvtl v1.4s, v21.4h
-	WORD $0x4e217aa2 // fcvtl2 v2.4s, v21.8h
-	WORD $0x0e217ac3 // fcvtl v3.4s, v22.4h
-	WORD $0x4e217ac4 // fcvtl2 v4.4s, v22.8h
+	FLDPQ 0(R2), (F9, F10)
+	WORD $0x0e217921 // fcvtl v1.4s, v9.4h
+	WORD $0x4e217922 // fcvtl2 v2.4s, v9.8h
+	WORD $0x0e217943 // fcvtl v3.4s, v10.4h
+	WORD $0x4e217944 // fcvtl2 v4.4s, v10.8h
 	ADD R3, R2
 	WORD $0x4f801025 // fmla v5.4s, v1.4s, v0.s[0]
 	WORD $0x4f801046 // fmla v6.4s, v2.4s, v0.s[0]
@@ -1598,18 +1530,6 @@ ones:
 	SUBS $1, R6, R6
 	BNE ones
 done:
-	WORD $0x4e29d4a5 // fadd v5.4s, v5.4s, v9.4s
-	WORD $0x4e2ad4c6 // fadd v6.4s, v6.4s, v10.4s
-	WORD $0x4e2bd4e7 // fadd v7.4s, v7.4s, v11.4s
-	WORD $0x4e2cd508 // fadd v8.4s, v8.4s, v12.4s
-	WORD $0x4e2dd4a5 // fadd v5.4s, v5.4s, v13.4s
-	WORD $0x4e2ed4c6 // fadd v6.4s, v6.4s, v14.4s
-	WORD $0x4e2fd4e7 // fadd v7.4s, v7.4s, v15.4s
-	WORD $0x4e30d508 // fadd v8.4s, v8.4s, v16.4s
-	WORD $0x4e31d4a5 // fadd v5.4s, v5.4s, v17.4s
-	WORD $0x4e32d4c6 // fadd v6.4s, v6.4s, v18.4s
-	WORD $0x4e33d4e7 // fadd v7.4s, v7.4s, v19.4s
-	WORD $0x4e34d508 // fadd v8.4s, v8.4s, v20.4s
 	FSTPQ (F5, F6), 0(R4)
 	FSTPQ (F7, F8), 32(R4)
 	RET

@@ -137,8 +137,8 @@ func (g *gemmLoop) scale(walk []gpr) {
 	}
 }
 
-// multiply adds a [rows, k] times b [k, 16] to c, four of k at a time. Fewer
-// rows than four have several sums each.
+// multiply adds a [rows, k] times b [k, 16] to c. A row has one sum an element,
+// however many rows there are: few rows must give what one gives, to the bit.
 func multiply(a *assembler, rows int, half bool) {
 	name, element := fmt.Sprintf("mulF32NEON_%d", rows), "float32"
 	if half {
@@ -151,26 +151,14 @@ func multiply(a *assembler, rows int, half bool) {
 	a.line("LSL $2, %v", r[5])
 	m.rows = addresses(a, 8, r[0], r[1], rows)
 	out := addresses(a, 12, r[4], r[5], rows)
-	for s := range 4 / rows {
-		m.sums = append(m.sums, nil)
-		for row := range rows {
-			v := a.vecs(4)
-			m.sums[s] = append(m.sums[s], v)
-			if s > 0 {
-				a.zero(v...)
-				continue
-			}
-			a.load(out[row], 0, v[0], v[1])
-			a.load(out[row], 32, v[2], v[3])
-		}
+	for row := range rows {
+		v := a.vecs(4)
+		m.sums = append(m.sums, v)
+		a.load(out[row], 0, v[0], v[1])
+		a.load(out[row], 32, v[2], v[3])
 	}
 	m.walk(r[6], 16)
-	for row, v := range m.sums[0] {
-		for s := 1; s < len(m.sums); s++ {
-			for j := range v {
-				a.arm("fadd", v[j], v[j], m.sums[s][row][j])
-			}
-		}
+	for row, v := range m.sums {
 		a.store(out[row], 0, v[0], v[1])
 		a.store(out[row], 32, v[2], v[3])
 	}
@@ -195,7 +183,7 @@ type multiplyLoop struct {
 	b, step gpr
 	values  []vec // of each row of a
 	bs      []vec // a row of b
-	sums    [][][]vec
+	sums    [][]vec // of each row
 }
 
 func (m *multiplyLoop) walk(k, fours gpr) {
@@ -236,7 +224,7 @@ func (m *multiplyLoop) one(i int) {
 		m.load(m.b, 32, m.bs[2], m.bs[3])
 	}
 	m.line("ADD %v, %v", m.step, m.b)
-	for row, sums := range m.sums[i%len(m.sums)] {
+	for row, sums := range m.sums {
 		for j, s := range sums {
 			m.lane("fmla", s, m.bs[j], m.values[row], i)
 		}
