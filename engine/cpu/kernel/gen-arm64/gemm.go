@@ -181,8 +181,8 @@ type multiplyLoop struct {
 	half    bool
 	rows    []gpr
 	b, step gpr
-	values  []vec // of each row of a
-	bs      []vec // a row of b
+	values  []vec   // of each row of a
+	bs      []vec   // a row of b
 	sums    [][]vec // of each row
 }
 
