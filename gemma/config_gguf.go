@@ -305,9 +305,6 @@ func (r *metaReader) sizes(key string) []int {
 		}
 		out[i] = int(v)
 	}
-	if len(out) > 0 && slices.Min(out) == slices.Max(out) {
-		return out[:1]
-	}
 	return out
 }
 
