@@ -298,13 +298,32 @@ type Conv1D struct {
 
 // Conv2D slides over clips, whose rows are times and hold places·In numbers,
 // the channels of a place beside each other → [R', places'·Out], with
-// R' the sum of what each clip gives. Axis 0 is time, 1 the places.
+// R' the sum of what each clip gives. Axis 0 is time, 1 the places. A picture is
+// a clip whose times are its lines.
 type Conv2D struct {
-	Weight        Weight // [Out, In·Size[0]·Size[1]]
+	Weight        Weight // [Out, In/Groups·Size[0]·Size[1]]
 	In, Out       int
 	Size, Stride  [2]int
 	Before, After [2]int // zeros beyond the edges
-	Lengths       []int  // rows of each clip
+	Lengths       []int  // times of each clip
+	// Groups are equal parts of the channels: an output sees the inputs of its own
+	// part alone. 0 counts as 1; In is one for each channel (depthwise).
+	Groups int
+	// Places, if not 0, is how many places a time has in x, and says that rows are
+	// places and not times: x is [times·Places, In], the result [R'·places', Out].
+	Places int
+}
+
+// Shape is how many places a time of x has, x being rows of such a width, and
+// how many times and places the result has.
+func (c Conv2D) Shape(width int) (places, times, out int) {
+	if places = c.Places; places == 0 {
+		places = width / c.In
+	}
+	for _, n := range c.Lengths {
+		times += c.Steps(0, n)
+	}
+	return places, times, c.Steps(1, places)
 }
 
 // Steps is how many places a convolution has along an axis of n.

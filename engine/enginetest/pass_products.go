@@ -89,7 +89,7 @@ func (p *twinPass) Conv2D(x engine.Tensor, c engine.Conv2D) engine.Tensor {
 	tested, plain := c, c
 	tested.Weight, plain.Weight = m.tested, m.plain
 	top := greatest(read(p.plain, in.plain))
-	limit := floatProduct * top * math.Sqrt(float64(c.In*c.Size[0]*c.Size[1]))
+	limit := floatProduct * top * math.Sqrt(float64(m.stored.Cols()))
 	if m.stored.Type.Quantised() {
 		limit += quantisedProduct * top
 	}

@@ -75,25 +75,26 @@ func (p *pass) Conv1D(x engine.Tensor, c engine.Conv1D) engine.Tensor {
 
 func (p *pass) Conv2D(x engine.Tensor, c engine.Conv2D) engine.Tensor {
 	in, kernels := x.(*tensor), matrix(c.Weight.(*weight))
-	places := in.width / c.In
-	out := c.Steps(1, places)
-	rows := 0
-	for _, n := range c.Lengths {
-		rows += c.Steps(0, n)
+	places, times, out := c.Shape(in.width)
+	y := newTensor(times, out*c.Out)
+	if c.Places > 0 {
+		y = newTensor(times*out, c.Out)
 	}
-	y := newTensor(rows, out*c.Out)
+	groups := max(1, c.Groups)
+	seen, given := c.In/groups, c.Out/groups // by an output, by a group
 	first, row := 0, 0
 	for _, n := range c.Lengths {
 		at := func(t, f, channel int) float32 { // 0 beyond the edges
 			if t < 0 || t >= n || f < 0 || f >= places {
 				return 0
 			}
-			return in.row(first + t)[f*c.In+channel]
+			return in.data[((first+t)*places+f)*c.In+channel]
 		}
 		for t := range c.Steps(0, n) {
 			for f := range out {
 				for o := range c.Out {
-					y.row(row)[f*c.Out+o] = convolve(kernels[o*c.In*c.Size[0]*c.Size[1]:], c, t, f, at)
+					kernel := kernels[o*seen*c.Size[0]*c.Size[1]:][:seen*c.Size[0]*c.Size[1]]
+					y.data[(row*out+f)*c.Out+o] = convolve(kernel, c, t, f, func(t, f, channel int) float32 { return at(t, f, o/given*seen+channel) })
 				}
 			}
 			row++
@@ -106,7 +107,7 @@ func (p *pass) Conv2D(x engine.Tensor, c engine.Conv2D) engine.Tensor {
 // convolve is one output channel at time t and place f.
 func convolve(kernel []float32, c engine.Conv2D, t, f int, at func(t, f, channel int) float32) float32 {
 	var sum float64
-	for channel := range c.In {
+	for channel := range len(kernel) / (c.Size[0] * c.Size[1]) {
 		for i := range c.Size[0] {
 			for j := range c.Size[1] {
 				v := at(t*c.Stride[0]-c.Before[0]+i, f*c.Stride[1]-c.Before[1]+j, channel)

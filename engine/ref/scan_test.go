@@ -106,10 +106,18 @@ func TestConv2D(t *testing.T) {
 		// 1·1 + 10·2, then 1·2 + 10·0; the time after the only one counts 0 too
 		{"zeros after both ends", engine.Conv2D{In: 1, Out: 1, Size: [2]int{2, 2}, Stride: one, After: one, Lengths: []int{1}},
 			[]float32{1, 10, 100, 1000}, []float32{1, 2}, []float32{21, 2}, 2, 2},
+		// the first channel: 1·1 + 10·3; the second: 100·2 + 1000·4
+		{"each channel on its own", engine.Conv2D{In: 2, Out: 2, Groups: 2, Size: [2]int{2, 1}, Stride: one, Lengths: []int{2}},
+			[]float32{1, 10, 100, 1000}, []float32{1, 2, 3, 4}, []float32{31, 4200}, 1, 2},
+		// two outputs of the first two channels, two of the others
+		{"two groups", engine.Conv2D{In: 4, Out: 4, Groups: 2, Size: one, Stride: one, Lengths: []int{1}},
+			[]float32{1, 10, 2, 20, 3, 30, 4, 40}, []float32{1, 2, 3, 4}, []float32{21, 42, 129, 172}, 1, 4},
 	} {
 		pass(t, nil, len(c.x)/(c.places*c.conv.In), func(p engine.Pass) {
-			c.conv.Weight = load(t, c.kernel, c.conv.Out, c.conv.In*c.conv.Size[0]*c.conv.Size[1])
+			c.conv.Weight = load(t, c.kernel, c.conv.Out, len(c.kernel)/c.conv.Out)
 			expect(t, c.what, p, p.Conv2D(p.Write(c.x, c.places*c.conv.In), c.conv), c.width, c.want...)
+			c.conv.Places = c.places
+			expect(t, c.what+", a place a row", p, p.Conv2D(p.Write(c.x, c.conv.In), c.conv), c.conv.Out, c.want...)
 		})
 	}
 }
