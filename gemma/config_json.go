@@ -271,10 +271,8 @@ func (h *hfConfig) ropes(t trait) (global, local engine.Rope, err error) {
 	if byKind.Sliding == nil {
 		byKind.Sliding = &hfRope{Theta: or(h.RopeLocal, or(t.localBase, byKind.Full.Theta)), Proportion: byKind.Full.Proportion}
 	}
-	size, globalSize := or(h.HeadSize, 256), 0
-	if globalSize = h.GlobalHeadSize; globalSize == 0 {
-		globalSize = size
-	}
+	size := or(h.HeadSize, 256)
+	globalSize := or(h.GlobalHeadSize, size)
 	for _, k := range h.PerLayerConfig {
 		globalSize = or(k.HeadSize, globalSize)
 	}

@@ -3,7 +3,6 @@ package gemma_test
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"maps"
 	"math/rand/v2"
@@ -225,6 +224,6 @@ func peakOf(b *testing.B, e engine.Engine) float64 {
 		best = max(best, float64(rows)*in*out/time.Since(began).Seconds())
 		p.Discard()
 	}
-	b.Log(fmt.Sprintf("peak %.1f GMAC/s", best/1e9))
+	b.Logf("peak %.1f GMAC/s", best/1e9)
 	return best
 }
