@@ -213,6 +213,30 @@ func TestTowers(t *testing.T) {
 	})
 }
 
+// TestPictures: convolutions of rows that are places, of channels in groups and
+// alone.
+func TestPictures(t *testing.T) {
+	for _, c := range []engine.Conv2D{
+		{In: 6, Out: 40, Size: [2]int{3, 3}, Stride: [2]int{1, 1}, Before: [2]int{1, 1}, After: [2]int{1, 1}, Places: 9},
+		{In: 8, Out: 12, Size: [2]int{2, 5}, Stride: [2]int{2, 3}, Before: [2]int{0, 2}, After: [2]int{1, 2}, Places: 11, Groups: 2},
+		{In: 20, Out: 20, Size: [2]int{5, 5}, Stride: [2]int{2, 2}, Before: [2]int{2, 2}, After: [2]int{2, 2}, Places: 13, Groups: 20},
+		{In: 32, Out: 32, Size: [2]int{3, 3}, Stride: [2]int{1, 1}, Before: [2]int{1, 1}, After: [2]int{1, 1}, Groups: 32},
+		{In: 3, Out: 6, Size: [2]int{1, 1}, Stride: [2]int{1, 1}, Places: 5, Groups: 3},
+	} {
+		t.Run(fmt.Sprintf("%d to %d in %d", c.In, c.Out, c.Groups), func(t *testing.T) {
+			likeRef(t, 3e-6, func(b *bench) {
+				c.Lengths = []int{7, 1, 12}
+				c.Weight = b.weight(checkpoint.F16, c.Out, c.In/max(1, c.Groups)*c.Size[0]*c.Size[1])
+				rows, width := 20, 10*c.In
+				if c.Places > 0 {
+					rows, width = 20*c.Places, c.In
+				}
+				b.pass([]engine.Span{{Rows: rows}}, func(p engine.Pass) { b.read(p, p.Conv2D(b.random(p, rows, width), c)) })
+			})
+		})
+	}
+}
+
 // TestNoNumber: what is not a number is not made one.
 func TestNoNumber(t *testing.T) {
 	for _, set := range kernel.All() {

@@ -150,6 +150,13 @@ func BenchmarkRows(b *testing.B) {
 	bench("Conv2D", rows, 8192, 1, func(p engine.Pass, x []engine.Tensor) {
 		p.Conv2D(x[0], engine.Conv2D{Weight: conv, In: 128, Out: 32, Size: [2]int{3, 3}, Stride: [2]int{2, 2}, Before: [2]int{1, 1}, After: [2]int{1, 1}, Lengths: []int{rows}})
 	})
+	single, square := weight(checkpoint.F32, 512, 25), weight(checkpoint.F32, 128, 64*9)
+	bench("Depthwise", 48*48, 512, 1, func(p engine.Pass, x []engine.Tensor) {
+		p.Conv2D(x[0], engine.Conv2D{Weight: single, In: 512, Out: 512, Groups: 512, Places: 48, Size: [2]int{5, 5}, Stride: [2]int{1, 1}, Before: [2]int{2, 2}, After: [2]int{2, 2}, Lengths: []int{48}})
+	})
+	bench("Picture", 64*64, 64, 1, func(p engine.Pass, x []engine.Tensor) {
+		p.Conv2D(x[0], engine.Conv2D{Weight: square, In: 64, Out: 128, Places: 64, Size: [2]int{3, 3}, Stride: [2]int{1, 1}, Before: [2]int{1, 1}, After: [2]int{1, 1}, Lengths: []int{64}})
+	})
 	moe := engine.Experts{GateUp: weight(checkpoint.Q4_0, 128*2*704, 2816), Down: weight(checkpoint.Q8_0, 128*2816, 704), Count: 128, Top: 8}
 	for _, n := range []int{1, 8, 64, rows} {
 		bench("Experts", n, 2816, 1, func(p engine.Pass, x []engine.Tensor) { p.Experts(x[0], p.Write(data[len(data)-n*128:], 128), moe) })
