@@ -1,6 +1,7 @@
 package gemma
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -23,6 +24,9 @@ func fromGGUF(c *checkpoint.Checkpoint) (Config, error) {
 	m := c.Metadata()
 	arch, _ := m.String("general.architecture")
 	family, ok := ggufFamilies[arch]
+	if arch == "clip" {
+		return Config{}, errors.New("these are a model's towers for pictures and sounds (mmproj) and not the model: name its own file, or the Hugging Face folder, which has both")
+	}
 	if !ok {
 		return Config{}, fmt.Errorf("general.architecture %q is not a Gemma text model this version runs (%s)", arch, strings.Join(slices.Sorted(maps.Keys(ggufFamilies)), ", "))
 	}

@@ -213,8 +213,10 @@ func TestBadLaterMetadata(t *testing.T) {
 		_, err := fromFile(t, m, append([]checkpoint.Tensor{c.tensor}, tensors[1:]...)...)
 		expectLine(t, err, c.says)
 	}
+	_, err := fromFile(t, map[string]any{"general.architecture": "clip"})
+	expectLine(t, err, "towers for pictures and sounds (mmproj)")
 	m := meta("gemma3n", 35, 64, 64, 256, 2, 1, 32, 160, map[string]any{"attention.sliding_window": uint32(8)})
-	_, err := fromFile(t, m)
+	_, err = fromFile(t, m)
 	expectLine(t, err, "gemma3n.embedding_length_per_layer_input is missing or 0")
 }
 

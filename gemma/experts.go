@@ -1,8 +1,10 @@
 package gemma
 
 import (
+	"fmt"
 	"math"
 
+	"lapidary/checkpoint"
 	"lapidary/engine"
 )
 
@@ -23,7 +25,7 @@ func (b *stackBinder) experts(layer string, c Feed) *experts {
 		scale:  float32(1 / math.Sqrt(float64(d))),
 		scores: b.weight(layer+".router.proj.weight", e.Count, d),
 		each: engine.Experts{
-			GateUp: b.shaped(layer+".experts.gate_up_proj", []int{e.Count, 2 * e.Width, d}, e.Count*2*e.Width, d),
+			GateUp: b.gateUp(layer+".experts.", e, d),
 			Down:   b.shaped(layer+".experts.down_proj", []int{e.Count, d, e.Width}, e.Count*d, e.Width),
 			Scale:  b.weight(layer+".router.per_expert_scale", e.Count),
 			Count:  e.Count, Top: e.Top, Activation: c.Activation,
@@ -32,6 +34,30 @@ func (b *stackBinder) experts(layer string, c Feed) *experts {
 		pre:        b.norm(layer+".pre_feedforward_layernorm_2", d),
 		afterAll:   b.norm(layer+".post_feedforward_layernorm_2", d),
 	}
+}
+
+// gateUp binds both halves of the experts' first layers [E·2F, D], which some
+// GGUF files store apart: then they are copied, each expert's one after the other.
+func (b *stackBinder) gateUp(name string, e Experts, d int) engine.Weight {
+	if !b.has(name + "gate_proj") {
+		return b.shaped(name+"gate_up_proj", []int{e.Count, 2 * e.Width, d}, e.Count*2*e.Width, d)
+	}
+	gate, _ := b.tensor(name+"gate_proj", []int{e.Count, e.Width, d})
+	up, ok := b.tensor(name+"up_proj", []int{e.Count, e.Width, d})
+	if !ok {
+		return nil
+	}
+	if gate.Type != up.Type || len(gate.Data) != len(up.Data) {
+		b.err = fmt.Errorf("tensors %s and %s are %s and %s, want one format", gate.Name, up.Name, gate.Type, up.Type)
+		return nil
+	}
+	data := make([]byte, 0, 2*len(gate.Data))
+	n := e.Width * gate.RowBytes()
+	for i := range e.Count {
+		data = append(data, gate.Data[i*n:(i+1)*n]...)
+		data = append(data, up.Data[i*n:(i+1)*n]...)
+	}
+	return b.load(checkpoint.Tensor{Name: name + "gate_up_proj", Type: gate.Type, Shape: []int{e.Count * 2 * e.Width, d}, Data: data})
 }
 
 // join is what the dense feed-forward gave, dense [R, D], and what the experts

@@ -374,9 +374,16 @@ func anys[T any](v []T) []any {
 }
 
 // TestTokenizerJSON: without a tokenizer.model the tokenizer.json is taken.
+// TestTokenizerJSON: as scores, and as merges for Gemma 4.
 func TestTokenizerJSON(t *testing.T) {
+	for _, family := range []string{"gemma3_text", "gemma4_31b_text"} {
+		t.Run(family, func(t *testing.T) { tokenizerJSON(t, family) })
+	}
+}
+
+func tokenizerJSON(t *testing.T, family string) {
 	dir := filepath.Join(t.TempDir(), "folder")
-	if err := os.CopyFS(dir, os.DirFS(filepath.Join(goldens, "gemma3_text"))); err != nil {
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(goldens, family))); err != nil {
 		t.Fatal(err)
 	}
 	vocab := map[string]int{"<pad>": 0, "<eos>": 1, "<bos>": 2, "<unk>": 3, "a": 4, "b": 5, "▁": 6, "ab": 7, "▁ab": 8, "▁▁": 9}
@@ -396,12 +403,18 @@ func TestTokenizerJSON(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "tokenizer.json"), text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	gguf := toGGUF(t, dir, "F32")
 	want, err := tokenizer.FromJSON(text)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := tokenizer.Open(gguf)
+	gguf := toGGUF(t, dir, "F32")
+	sameTokens(t, want, gguf)
+	sameTokens(t, want, toFolder(t, gguf, checkpoint.F32))
+}
+
+func sameTokens(t *testing.T, want *tokenizer.Tokenizer, c *checkpoint.Checkpoint) {
+	t.Helper()
+	got, err := tokenizer.Open(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -410,12 +423,62 @@ func TestTokenizerJSON(t *testing.T) {
 			t.Errorf("%q: %v, want %v", s, b, a)
 		}
 	}
-	if got.Len() != 160 {
+	if c.Metadata() != nil && got.Len() != 160 {
 		t.Errorf("%d tokens for 160 rows of the embedding", got.Len())
 	}
 }
 
 // TestRefuses: one line that says what is wrong.
+// TestExpertsApart: files that store an expert's two halves as two tensors, back
+// in a folder too.
+func TestExpertsApart(t *testing.T) {
+	const family = "gemma4_moe_text"
+	m, err := convert.ToGGUF(open(t, filepath.Join(goldens, family)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tensors []checkpoint.Tensor
+	for _, x := range m.Tensors {
+		name, ok := strings.CutSuffix(x.Name, "gate_up_proj")
+		if !ok {
+			tensors = append(tensors, x)
+			continue
+		}
+		gate, up := x, x
+		gate.Name, up.Name = name+"gate_proj", name+"up_proj"
+		gate.Shape = []int{x.Shape[0], x.Shape[1] / 2, x.Shape[2]}
+		up.Shape, gate.Data, up.Data = gate.Shape, nil, nil
+		half := gate.Shape[1] * x.RowBytes()
+		for i := range x.Shape[0] {
+			gate.Data = append(gate.Data, x.Data[2*i*half:(2*i+1)*half]...)
+			up.Data = append(up.Data, x.Data[(2*i+1)*half:(2*i+2)*half]...)
+		}
+		tensors = append(tensors, gate, up)
+	}
+	path := filepath.Join(t.TempDir(), "apart.gguf")
+	if err := checkpointtest.WriteGGUF(path, m.Metadata, tensors); err != nil {
+		t.Fatal(err)
+	}
+	file := open(t, path)
+	tokens, want := golden(t, family)
+	near(t, "apart", outputs(t, file, tokens), want)
+	near(t, "folder", outputs(t, toFolder(t, file, checkpoint.F32), tokens), want)
+}
+
+// TestNoArchitecture: what llama.cpp does not run cannot be GGUF.
+func TestNoArchitecture(t *testing.T) {
+	for family, want := range map[string]string{
+		"vaultgemma_text": `llama.cpp has no architecture for models of the family "vaultgemma"`, "recurrent_gemma": `"recurrent_gemma"`, "t5gemma": `"t5gemma"`,
+		"t5gemma2": `"t5gemma2"`, "paligemma1": `"paligemma"`, "diffusion_gemma": `"diffusion_gemma"`, "embeddinggemma2": `"embedding_gemma2"`,
+		"shieldgemma2": `"shieldgemma2"`, "siglip": `"siglip"`, "gemma3_seqcls": "no place for the classification head of a gemma3 model",
+	} {
+		dir := filepath.Join(goldens, family)
+		if _, err := convert.ToGGUF(open(t, dir)); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") || !strings.HasPrefix(err.Error(), dir) {
+			t.Errorf("%s: error %v, want one line with %q", family, err, want)
+		}
+	}
+}
+
 func TestRefuses(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "folder")
 	if err := os.CopyFS(dir, os.DirFS(filepath.Join(goldens, "gemma3_text"))); err != nil {

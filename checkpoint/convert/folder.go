@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"lapidary/checkpoint"
@@ -26,7 +27,7 @@ func WriteFolder(ctx context.Context, path string, c *checkpoint.Checkpoint, dty
 	if dtypes[dtype] == "" {
 		return fmt.Errorf("weights of a folder cannot be %s: F32, F16 and BF16 can", dtype)
 	}
-	f := &folder{ctx: ctx, from: c, dtype: dtype, progress: progress}
+	f := &folder{ctx: ctx, from: c, dtype: dtype, progress: progress, parts: map[string][]checkpoint.Tensor{}}
 	if err := f.read(); err != nil {
 		return fmt.Errorf("%s: %w", c.Path(), err)
 	}
@@ -40,8 +41,9 @@ type folder struct {
 	progress func(done, total int64)
 
 	settings    settings
-	vocab       *vocab // nil: none
-	done, total int64  // bytes of the source
+	vocab       *vocab                         // nil: none
+	done, total int64                          // bytes of the source
+	parts       map[string][]checkpoint.Tensor // of tensors that are joined
 }
 
 func (f *folder) read() error {
@@ -102,7 +104,11 @@ func writeJSON(dir, name string, v any) error {
 func (f *folder) weights(w io.Writer) error {
 	var out, from []checkpoint.Tensor
 	for _, t := range f.from.Tensors() {
-		for _, piece := range f.pieces(t) {
+		pieces, err := f.pieces(t)
+		if err != nil {
+			return err
+		}
+		for _, piece := range pieces {
 			from = append(from, piece)
 			out = append(out, checkpoint.Tensor{Name: f.name(piece.Name), Type: f.dtype, Shape: piece.Shape})
 		}
@@ -113,13 +119,18 @@ func (f *folder) weights(w io.Writer) error {
 // pieces are what a folder has in a tensor's place: all of it as it is, or the
 // matrices that GGUF joins, or nothing where config.json or another file of the
 // folder says it, or what no text needs.
-func (f *folder) pieces(t checkpoint.Tensor) []checkpoint.Tensor {
+func (f *folder) pieces(t checkpoint.Tensor) ([]checkpoint.Tensor, error) {
 	_, known := checkpoint.GGUFName(f.settings.arch, t.Name)
 	switch {
 	case !known || t.Name == "rope_freqs.weight" || strings.HasSuffix(t.Name, "_Dense.weight"):
-		return nil
+		return nil, nil
+	case strings.HasSuffix(t.Name, ".experts.up_proj"):
+		return nil, nil // is with its other half
+	case strings.HasSuffix(t.Name, ".experts.gate_proj"):
+		both, err := f.experts(t)
+		return []checkpoint.Tensor{both}, err
 	case !strings.HasPrefix(t.Name, "altup_") || len(t.Shape) != 3:
-		return []checkpoint.Tensor{t}
+		return []checkpoint.Tensor{t}, nil
 	}
 	var out []checkpoint.Tensor
 	n := t.Shape[1] * t.RowBytes()
@@ -127,7 +138,26 @@ func (f *folder) pieces(t checkpoint.Tensor) []checkpoint.Tensor {
 		out = append(out, checkpoint.Tensor{Name: fmt.Sprintf("%s.%d.weight", strings.TrimSuffix(t.Name, ".weight"), i),
 			Type: t.Type, Shape: t.Shape[1:], Data: t.Data[i*n : (i+1)*n]})
 	}
-	return out
+	return out, nil
+}
+
+// experts is a tensor of both halves of the experts' first layers, of which the
+// file stores this one by itself. It has no data, but parts.
+func (f *folder) experts(gate checkpoint.Tensor) (checkpoint.Tensor, error) {
+	up, _ := f.from.Tensor(strings.TrimSuffix(gate.Name, "gate_proj") + "up_proj")
+	if len(gate.Shape) != 3 || !slices.Equal(gate.Shape, up.Shape) {
+		return gate, fmt.Errorf("tensor %q is %v and its other half %v", gate.Name, gate.Shape, up.Shape)
+	}
+	both := checkpoint.Tensor{Name: strings.TrimSuffix(gate.Name, "gate_proj") + "gate_up_proj", Type: gate.Type,
+		Shape: []int{gate.Shape[0], 2 * gate.Shape[1], gate.Shape[2]}}
+	for i := range gate.Shape[0] {
+		for _, half := range []checkpoint.Tensor{gate, up} {
+			n := half.Shape[1] * half.RowBytes()
+			half.Data, half.Shape = half.Data[i*n:(i+1)*n], half.Shape[1:]
+			f.parts[both.Name] = append(f.parts[both.Name], half)
+		}
+	}
+	return both, nil
 }
 
 // stream writes the tensors that are made of the given ones.
@@ -138,17 +168,22 @@ func (f *folder) stream(w io.Writer, out, from []checkpoint.Tensor) error {
 	}
 	return checkpoint.StreamSafetensors(w, out, func(w io.Writer, to checkpoint.Tensor) error {
 		t := byName[to.Name]
-		size := int64(len(t.Data))
 		if isNorm(t.Name) && !f.settings.plain {
 			var err error
 			if t, err = mapped(t, func(v float64) float64 { return v - 1 }); err != nil {
 				return err
 			}
 		}
-		if err := t.Recode(f.ctx, w, f.dtype, nil); err != nil {
-			return err
+		parts := f.parts[t.Name]
+		if parts == nil {
+			parts = []checkpoint.Tensor{t}
 		}
-		f.done += size
+		for _, part := range parts {
+			if err := part.Recode(f.ctx, w, f.dtype, nil); err != nil {
+				return err
+			}
+			f.done += int64(len(part.Data))
+		}
 		if f.progress != nil {
 			f.progress(f.done, f.total)
 		}

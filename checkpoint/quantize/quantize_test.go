@@ -144,7 +144,8 @@ func TestMixtures(t *testing.T) {
 func TestMixturesOfLater(t *testing.T) {
 	const d = 256
 	tensors := []checkpoint.Tensor{{Name: "embed_tokens.weight", Shape: []int{500, d}}, {Name: "embed_tokens_per_layer.weight", Shape: []int{500, d}},
-		{Name: "per_layer_model_projection.weight", Shape: []int{d, d}}, {Name: "altup_projections.weight", Shape: []int{3, d, d}}}
+		{Name: "per_layer_model_projection.weight", Shape: []int{d, d}}, {Name: "altup_projections.weight", Shape: []int{3, d, d}},
+		{Name: "v.blk.0.attn_q.weight", Shape: []int{d, d}}}
 	for i := range 6 {
 		add := func(name string, shape ...int) {
 			tensors = append(tensors, checkpoint.Tensor{Name: fmt.Sprintf("layers.%d.%s", i, name), Shape: shape})
@@ -181,6 +182,7 @@ func TestMixturesOfLater(t *testing.T) {
 		{"Q4_K_M", "layers.1.self_attn.v_proj.weight", checkpoint.Q4_K},
 		{"Q4_K_M", "layers.3.self_attn.v_proj.weight", checkpoint.Q6_K}, // the third of four
 		{"Q2_K", "layers.0.self_attn.v_proj.weight", checkpoint.Q3_K},
+		{"Q4_K_M", "v.blk.0.attn_q.weight", checkpoint.BF16},
 		{"BF16", "layers.0.experts.down_proj", checkpoint.BF16},
 	} {
 		mix, err := quantize.Find(c.mix)
