@@ -38,13 +38,16 @@ func (t talker) Chats() bool {
 	return err == nil
 }
 
-func (t talker) Prompt(messages []lapidary.Message) ([]int32, error) { return t.ChatTokens(messages) }
+func (t talker) Thinks() bool {
+	template, err := t.Template()
+	return err == nil && template.Thinks()
+}
 
-func (t talker) Text(text string) ([]int32, error) { return t.Encode(text), nil }
+func (t talker) Parser(prompt lapidary.Prompt) terminal.Parser { return t.Model.Parser(prompt) }
 
-func (t talker) Generate(ctx context.Context, prompt []int32, p lapidary.Params) iter.Seq2[lapidary.Token, error] {
+func (t talker) Generate(ctx context.Context, prompt lapidary.Prompt, p lapidary.Params) iter.Seq2[lapidary.Token, error] {
 	if template, err := t.Template(); err == nil {
 		p.StopTokens = slices.Concat(p.StopTokens, template.StopTokens(t.Tokenizer()))
 	}
-	return t.session.Generate(ctx, prompt, p)
+	return t.session.GeneratePrompt(ctx, prompt, p)
 }

@@ -19,7 +19,8 @@ func (c *chatter) cmdHelp(context.Context, string) error {
 	c.row("Alt-Enter, Ctrl-J", `a new line in the message; so are Shift-Enter in some terminals and a \ at the end`)
 	c.row("Ctrl-C", "stops the answer, or empties the line")
 	c.row("Ctrl-R, Up", "find and repeat what was typed before")
-	c.row("Tab", "completes commands, settings and names of conversations")
+	c.row("Tab", "completes commands, settings and names of conversations and files")
+	c.row("<image> <audio> <video>", "in a message: where what is attached stands; else it stands before the words")
 	return nil
 }
 
@@ -75,6 +76,8 @@ func (c *chatter) cmdSet(ctx context.Context, args string) error {
 		return nil
 	case known && s.name == "system" && !c.model.Chats():
 		return errNoSystem
+	case known && s.name == "think" && value != "off" && !c.model.Thinks():
+		return errNoThoughts
 	case known && s.name == "markdown" && value != "off" && c.tty.dumb:
 		return errors.New("this terminal (TERM=dumb) can't show formatted answers")
 	case known && s.name == "markdown" && value != "off" && !c.model.Chats():
@@ -117,6 +120,9 @@ func (c *chatter) cmdShow(_ context.Context, what string) error {
 		c.row("kind", kind)
 		c.row("context", fmt.Sprintf("%d tokens, %d used", c.model.Context(), c.used))
 		c.row("messages", fmt.Sprint(len(c.messages)))
+		if len(c.pending) > 0 {
+			c.row("attached", names(c.pending))
+		}
 		c.showSettings(false)
 	case "settings":
 		c.showSettings(false)
@@ -141,6 +147,9 @@ func (c *chatter) showMessages() {
 			c.println(line{{prefix, faintStyle}, {text: clean(strings.TrimRight(l, "\n"))}})
 			prefix = strings.Repeat(" ", len(prefix))
 		}
+		if len(m.attached) > 0 {
+			c.note("%s[%s]", prefix, names(m.attached))
+		}
 	}
 }
 
@@ -161,7 +170,10 @@ func (c *chatter) cmdSave(_ context.Context, name string) error {
 	x := session{
 		Format: sessionFormat, Version: sessionVersion, Kind: c.kind(),
 		Model: c.model.Name(), Saved: time.Now().UTC().Truncate(time.Second),
-		Settings: map[string]string{}, Messages: c.messages,
+		Settings: map[string]string{},
+	}
+	if err := x.keep(c.messages); err != nil {
+		return fmt.Errorf("not saved: %w", err)
 	}
 	for _, s := range settingList() {
 		x.Settings[s.name] = s.get(&c.settings)
@@ -175,10 +187,13 @@ func (c *chatter) cmdSave(_ context.Context, name string) error {
 		verb = "saved over the former"
 	}
 	c.note("%s %s, %d messages: /load %s goes on with it", verb, name, len(c.messages), name)
+	if len(x.Attached) > 0 {
+		c.note("Files that were attached are not in it: it says where they are.")
+	}
 	return nil
 }
 
-func (c *chatter) cmdLoad(_ context.Context, name string) error {
+func (c *chatter) cmdLoad(ctx context.Context, name string) error {
 	if name == "" {
 		names := c.store.names()
 		if names == nil {
@@ -201,17 +216,49 @@ func (c *chatter) cmdLoad(_ context.Context, name string) error {
 			return fmt.Errorf("session %s: damaged: %w", name, err)
 		}
 	}
+	messages, err := c.lookAgain(ctx, name, x)
+	if err != nil || messages == nil {
+		return err
+	}
 	next.markdown = next.markdown && !c.tty.dumb
-	c.settings, c.messages = next, x.Messages
+	next.think = next.think && c.model.Thinks()
+	c.settings, c.messages = next, messages
 	c.recount()
 	c.note("loaded %s, %d messages, saved %s with %s", name, len(x.Messages), x.Saved.Local().Format("2006-01-02 15:04"), x.Model)
 	return nil
+}
+
+// lookAgain has the model look at the files of a kept conversation; no messages
+// if that was stopped.
+func (c *chatter) lookAgain(ctx context.Context, name string, x session) ([]message, error) {
+	messages := make([]message, len(x.Messages))
+	for i, m := range x.Messages {
+		messages[i].Message = chat.Message{Role: m.Role, Content: m.Text()}
+	}
+	for _, f := range x.Attached {
+		a, err := c.look(ctx, f.Type, f.Path)
+		if errors.Is(err, context.Canceled) && ctx.Err() == nil {
+			c.note("stopped; the conversation is what it was")
+			return nil, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("session %s: %w", name, err)
+		}
+		if a.sum != f.SHA256 {
+			c.note("%s is not what it was when the conversation was saved.", a.name())
+		}
+		messages[f.Message].attached = append(messages[f.Message].attached, a)
+	}
+	return messages, nil
 }
 
 func (c *chatter) cmdClear(context.Context, string) error {
 	c.messages = nil
 	c.recount()
 	c.note("cleared")
+	if len(c.pending) > 0 {
+		c.notePending()
+	}
 	return nil
 }
 
@@ -221,43 +268,48 @@ func (c *chatter) recount() {
 	if len(c.messages) == 0 {
 		return
 	}
-	if ids, err := c.prompt(c.messages); err == nil {
-		c.used = len(ids)
+	if p, err := c.prompt(c.messages); err == nil {
+		c.used = size(p)
 	}
 }
 
 // takeBack removes the last exchange and gives its message.
-func (c *chatter) takeBack() (string, error) {
+func (c *chatter) takeBack() (message, error) {
 	if len(c.messages) == 0 {
-		return "", errors.New("nothing was said yet")
+		return message{}, errors.New("nothing was said yet")
 	}
 	n := len(c.messages) - 2
-	message := c.messages[n].Text()
+	last := c.messages[n]
 	c.messages = c.messages[:n]
-	return message, nil
+	return last, nil
 }
 
 func (c *chatter) cmdUndo(context.Context, string) error {
-	message, err := c.takeBack()
+	last, err := c.takeBack()
 	if err != nil {
 		return err
 	}
 	c.recount()
-	c.note("took back “%s”; %d messages are left", brief(message, 50), len(c.messages))
+	c.note("took back “%s”; %d messages are left", brief(last.Content, 50), len(c.messages))
+	if len(last.attached) > 0 {
+		c.pending = append(last.attached[:len(last.attached):len(last.attached)], c.pending...)
+		c.notePending()
+		c.note("/forget drops it.")
+	}
 	return nil
 }
 
 func (c *chatter) cmdRetry(ctx context.Context, _ string) error {
 	before := c.messages
-	message, err := c.takeBack()
+	last, err := c.takeBack()
 	if err != nil {
 		return err
 	}
 	if c.params.Seed != nil || c.params.Temperature == 0 {
 		c.note("The answer will be the same: /set seed random and a temperature above 0 give another.")
 	}
-	err = c.answer(ctx, message)
-	if len(c.messages) < len(before) {
+	kept, err := c.answer(ctx, last.Content, last.attached)
+	if !kept {
 		c.messages = before // nothing came; the old answer stays
 	}
 	return err
@@ -277,7 +329,11 @@ func (c *chatter) cmdMore(ctx context.Context, more string) error {
 			more = " " + more
 		}
 	}
-	return c.answer(ctx, more)
+	kept, err := c.answer(ctx, more, c.pending)
+	if kept {
+		c.pending = nil
+	}
+	return err
 }
 
 func (c *chatter) cmdStats(context.Context, string) error {

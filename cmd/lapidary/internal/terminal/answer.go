@@ -2,11 +2,11 @@ package terminal
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
 
+	"lapidary"
 	"lapidary/chat"
 	"lapidary/generate"
 )
@@ -18,65 +18,116 @@ const repaint = 50 * time.Millisecond
 // How long there is silence before the wait for the first token is shown.
 const patience = 400 * time.Millisecond
 
+// unsent is the error of a message that the model never got.
+type unsent struct{ error }
+
 // answer sends a message, shows the answer as it comes, and keeps both. When it
-// fails before the first token the message is not kept either.
-func (c *chatter) answer(ctx context.Context, message string) error {
-	messages := append(c.messages[:len(c.messages):len(c.messages)], chat.Message{Role: chat.User, Content: message})
-	ids, err := c.prompt(messages)
+// fails before the first word of the answer the message is not kept either.
+func (c *chatter) answer(ctx context.Context, text string, attached []*attachment) (kept bool, err error) {
+	asked := message{chat.Message{Role: chat.User, Content: text}, attached}
+	messages := append(c.messages[:len(c.messages):len(c.messages)], asked)
+	p, err := c.prompt(messages)
 	if err != nil {
-		return err
+		return false, unsent{err}
 	}
-	if n, room := len(ids), c.model.Context(); n >= room {
-		return fmt.Errorf("that makes %d tokens and the model's context holds %d; nothing was sent: shorten it, or /undo or /clear", n, room)
+	if n, room := size(p), c.model.Context(); n >= room {
+		return false, unsent{fmt.Errorf("that makes %d tokens and the model's context holds %d; nothing was sent: shorten it, or %s", n, room, c.shorter(attached))}
 	}
-	said, err := c.generate(ctx, ids)
+	r, err := c.generate(ctx, p)
+	said := r.said.String()
 	if said != "" {
-		c.messages = append(messages, chat.Message{Role: chat.Assistant, Content: said})
+		c.messages = append(messages, message{Message: chat.Message{Role: chat.Assistant, Content: said}})
 	}
-	if errors.Is(err, context.Canceled) && ctx.Err() == nil {
-		err = nil // Ctrl-C; what was said until then counts
-		c.note("stopped")
-	}
+	err = c.stopped(ctx, err, "stopped") // what was said until then counts
 	if err != nil {
-		return err
+		return said != "", err
 	}
-	if said == "" && c.last != nil {
+	if said == "" && (c.last != nil || r.thought) {
 		c.note("The model ended its answer before saying anything; the message isn't kept.")
 	}
+	if len(r.calls) > 0 {
+		c.note("The model asks for a tool (%s), and there are none here.", strings.Join(r.calls, ", "))
+	}
 	c.remark()
-	return nil
+	return said != "", nil
 }
 
-// prompt is the tokens that the model continues.
-func (c *chatter) prompt(messages []chat.Message) ([]int32, error) {
+// shorter is what may make room for a message.
+func (c *chatter) shorter(attached []*attachment) string {
+	if len(attached) > 0 {
+		return "/forget, /undo or /clear"
+	}
+	return "/undo or /clear"
+}
+
+// size is the number of tokens that the model is given to read.
+func size(p lapidary.Prompt) int {
+	if p.Source != nil {
+		return len(p.Source.Tokens) + len(p.Tokens)
+	}
+	return len(p.Tokens)
+}
+
+// prompt is what the model continues.
+func (c *chatter) prompt(messages []message) (lapidary.Prompt, error) {
 	if !c.model.Chats() {
-		var b strings.Builder
-		for _, m := range messages {
-			b.WriteString(m.Content)
-		}
-		return c.model.Text(b.String())
+		return c.promptText(messages)
 	}
+	conversation := lapidary.Conversation{Thinking: c.think}
 	if c.system != "" {
-		messages = append([]chat.Message{{Role: chat.System, Content: c.system}}, messages...)
+		conversation.Messages = []chat.Message{{Role: chat.System, Content: c.system}}
 	}
-	return c.model.Prompt(messages)
+	var attached []*lapidary.Attachment
+	for _, m := range messages {
+		out := m.Message
+		if len(m.attached) > 0 {
+			parts, seen, err := m.parts()
+			if err != nil {
+				return lapidary.Prompt{}, err
+			}
+			out.Content, out.Parts = "", parts
+			attached = append(attached, seen...)
+		}
+		conversation.Messages = append(conversation.Messages, out)
+	}
+	return c.model.Prompt(conversation, attached...)
+}
+
+// promptText is the pieces of a text as one.
+func (c *chatter) promptText(messages []message) (lapidary.Prompt, error) {
+	var parts []chat.Part
+	var attached []*lapidary.Attachment
+	for _, m := range messages {
+		more, seen, err := m.parts()
+		if err != nil {
+			return lapidary.Prompt{}, err
+		}
+		for _, p := range more {
+			if n := len(parts); n > 0 && p.Type == chat.Text && parts[n-1].Type == chat.Text {
+				parts[n-1].Text += p.Text
+				continue
+			}
+			parts = append(parts, p)
+		}
+		attached = append(attached, seen...)
+	}
+	return c.model.PromptText(parts, attached...)
 }
 
 // generate runs the model on the prompt and shows what comes until it ends or
 // Ctrl-C is pressed.
-func (c *chatter) generate(ctx context.Context, ids []int32) (said string, err error) {
+func (c *chatter) generate(ctx context.Context, p lapidary.Prompt) (r *reply, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	c.last, c.used = nil, len(ids)
-	var raw, shown strings.Builder // as the model wrote it, and without what commands terminals
-	show := c.viewer(len(ids))
+	c.last, c.used = nil, size(p)
+	r = &reply{c: c, parser: c.model.Parser(p), view: c.viewer(fmt.Sprintf("reading %d tokens", c.used))}
 	check := func(e error) {
 		if err == nil && e != nil {
 			err = e
 			cancel() // nobody could read what follows
 		}
 	}
-	events, keys := c.events(ctx, ids), c.in.events()
+	events, keys := c.events(ctx, p), c.in.events()
 	tick := time.NewTicker(repaint)
 	defer tick.Stop()
 	for {
@@ -89,33 +140,28 @@ func (c *chatter) generate(ctx context.Context, ids []int32) (said string, err e
 				cancel()
 			}
 		case <-tick.C:
-			check(show.update(shown.String()))
+			check(r.update())
 		case e, more := <-events:
-			if !more {
-				check(show.end(shown.String()))
-				return raw.String(), err
-			}
-			first := shown.Len() == 0
-			if e.err != nil {
+			switch {
+			case !more:
+				check(r.end())
+				return r, err
+			case e.err != nil:
 				check(e.err)
-				continue
-			}
-			c.count(e.token)
-			raw.WriteString(e.token.Text)
-			shown.WriteString(clean(e.token.Text))
-			if first {
-				check(show.update(shown.String()))
+			default:
+				c.count(e.token)
+				check(r.token(e.token))
 			}
 		}
 	}
 }
 
 // events runs the model beside the screen, so that neither waits for the other.
-func (c *chatter) events(ctx context.Context, ids []int32) <-chan event {
+func (c *chatter) events(ctx context.Context, p lapidary.Prompt) <-chan event {
 	events := make(chan event, 64)
 	go func() {
 		defer close(events)
-		for token, err := range c.model.Generate(ctx, ids, c.params) {
+		for token, err := range c.model.Generate(ctx, p, c.params) {
 			events <- event{token, err}
 			if err != nil {
 				return

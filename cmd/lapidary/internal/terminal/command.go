@@ -54,6 +54,12 @@ func commandList() []entry {
 		{[]string{"save"}, "NAME", "keep this conversation and its settings", (*chatter).cmdSave},
 		{[]string{"load"}, "[NAME]", "go on with a kept conversation, or list them", (*chatter).cmdLoad},
 		{[]string{"clear"}, "", "forget what was said; settings stay", (*chatter).cmdClear},
+		{[]string{"image"}, "FILE…", "show the model pictures with the next message", (*chatter).cmdImage},
+		{[]string{"audio"}, "FILE…", "let it hear sounds", (*chatter).cmdAudio},
+		{[]string{"video"}, "FILE…", "show it videos, with their sound", (*chatter).cmdVideo},
+		{[]string{"record"}, "", "let it hear the microphone, until Enter or for 30 s", (*chatter).cmdRecord},
+		{[]string{"forget"}, "", "drop what would go with the next message", (*chatter).cmdForget},
+		{[]string{"think"}, "on|off", "let the model think before it answers", (*chatter).cmdThink},
 		{[]string{"retry"}, "", "answer the last message anew", (*chatter).cmdRetry},
 		{[]string{"undo"}, "", "take back the last message and its answer", (*chatter).cmdUndo},
 		{[]string{"more"}, "[TEXT]", "go on with the text (models that complete text)", (*chatter).cmdMore},
@@ -82,30 +88,6 @@ func (c *chatter) run(ctx context.Context, cmd command) error {
 	}
 	return fmt.Errorf("unknown command /%s%s: /help lists them; a space before the slash sends it as a message",
 		cmd.name, suggestion(cmd.name, commandNames(), "/"))
-}
-
-// completions offers what may follow the line: commands, settings, sessions.
-func (c *chatter) completions(line string) [][2]string {
-	var out [][2]string
-	name, _, args := strings.Cut(line, " ")
-	switch {
-	case !strings.HasPrefix(line, "/"):
-	case !args:
-		for _, e := range commandList() {
-			out = append(out, [2]string{"/" + e.names[0], e.help})
-		}
-	case name == "/set":
-		for _, s := range settingList() {
-			out = append(out, [2]string{s.name, s.help})
-		}
-	case name == "/load", name == "/save":
-		for _, s := range c.store.names() {
-			out = append(out, [2]string{s, ""})
-		}
-	case name == "/show":
-		out = append(out, [2]string{"settings", ""}, [2]string{"messages", ""})
-	}
-	return out
 }
 
 // suggestion is ", did you mean X?" for the known word nearest to word, if one

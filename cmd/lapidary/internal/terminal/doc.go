@@ -18,11 +18,29 @@
 // the text so far, as it is or with more words put after it. There is no system
 // text, and what the model writes is shown as it is.
 //
+// # Pictures, sounds, videos
+//
+// A file is shown to the model when it is attached, so what it cannot take is
+// said before the question is typed, and once: later prompts, an answer anew
+// and a message that was taken back have the same soft tokens, which the
+// model's session finds in its cache. A message is kept as it was typed, with
+// its marks (<image>), and what was attached beside it. Attachments leave the
+// user's hand only with a message that was answered. A saved conversation says
+// where the files are and what they were; to load it has the model look again.
+// A recording is in no file, so a conversation with one is not saved.
+//
+// # Thoughts
+//
+// What a model thinks before it answers is shown faint, or as a word while it
+// lasts (/set thoughts off), and belongs to no message: the model never sees it
+// again and no file keeps it.
+//
 // # Nothing is cut silently
 //
 // A conversation that doesn't fit into the model's context isn't sent, and one
-// that fills nine tenths of it is remarked upon. Which messages to give up is
-// the user's choice (/undo, /clear).
+// that fills nine tenths of it is remarked upon. A message
+// that isn't sent stands at the prompt again. Which messages to give up is the
+// user's choice (/undo, /clear).
 //
 // # Files
 //
@@ -30,13 +48,15 @@
 // line, and sessions/NAME.json, one JSON object:
 //
 //	format    "lapidary session"
-//	version   1; a reader refuses later ones and unknown fields
+//	version   2; a reader refuses later ones and unknown fields
 //	kind      "chat", or "text" from a model that completes
 //	model     as the user named it
 //	saved     RFC 3339
 //	settings  name to value, both text, as /set takes them
 //	messages  user and assistant in turns, as in OpenAI's API; of a text, the
 //	          pieces that were typed and completed, to be read in one
+//	attached  what went with messages, in order: the index of the message, the
+//	          type, the absolute path, and the SHA-256 of the file at that time
 //
 // A session is written beside its place and renamed, so it is there whole or
 // not at all; one that is wrong anywhere is refused with its reason.

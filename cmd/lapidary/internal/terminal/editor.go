@@ -20,8 +20,9 @@ type editor struct {
 	pending  []uv.Event // that came while an answer was written
 	screen   *screen
 	history  *history
-	complete func(line string) [][2]string // what may follow, with what it is
-	report   func(error)                   // that the history can't be written
+	complete func(line string) (string, []choice) // its last word, and what that may become
+	report   func(error)                          // that the history can't be written
+	begun    string                               // what the next input begins with
 
 	buffer
 	place  int       // in the history; its length for what is being typed
@@ -46,6 +47,8 @@ const (
 	interrupted
 	ended
 )
+
+func (e *editor) refill(input string) { e.begun = input }
 
 func (e *editor) events() <-chan uv.Event { return e.keys }
 
@@ -79,7 +82,8 @@ func (e *editor) next(ctx context.Context) (uv.Event, error) {
 
 // read lets the user edit one input.
 func (e *editor) read(ctx context.Context) (string, error) {
-	e.set("")
+	e.set(e.begun)
+	e.begun = ""
 	e.place, e.draft, e.search, e.hints = e.history.Len(), "", nil, nil
 	for {
 		e.show()
@@ -288,39 +292,6 @@ func (e *editor) find(from int) {
 	}
 	if from == e.history.Len()-1 {
 		e.search.found = -1
-	}
-}
-
-// completion completes the word before the cursor as far as it is certain,
-// and shows what it could become.
-func (e *editor) completion() {
-	line := e.before()
-	word := line[strings.LastIndexByte(line, ' ')+1:]
-	var fits [][2]string
-	for _, c := range e.complete(line) {
-		if strings.HasPrefix(c[0], word) {
-			fits = append(fits, c)
-		}
-	}
-	switch len(fits) {
-	case 0:
-		return
-	case 1:
-		e.insert(fits[0][0][len(word):] + " ")
-		return
-	}
-	common := fits[0][0]
-	for _, f := range fits[1:] {
-		for !strings.HasPrefix(f[0], common) {
-			common = common[:len(common)-1]
-		}
-	}
-	if len(common) > len(word) {
-		e.insert(common[len(word):])
-		return
-	}
-	for _, f := range fits {
-		e.hints = append(e.hints, fmt.Sprintf("%-14s %s", f[0], f[1]))
 	}
 }
 

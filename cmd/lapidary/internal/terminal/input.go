@@ -26,6 +26,9 @@ type input interface {
 	// hold, which tells whether it is to stop the answer.
 	events() <-chan uv.Event
 	hold(uv.Event) (stop bool)
+	// refill gives an input that was not taken back to be edited, where that
+	// can be done.
+	refill(input string)
 }
 
 // fence opens and closes an input of several lines.
@@ -77,6 +80,7 @@ func newLines() *lines {
 
 func (l *lines) events() <-chan uv.Event { return l.breaks }
 func (l *lines) hold(uv.Event) bool      { return true }
+func (l *lines) refill(string)           {}
 
 func (l *lines) read(context.Context) (string, error) {
 	select {

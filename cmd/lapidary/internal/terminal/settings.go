@@ -15,6 +15,8 @@ type settings struct {
 	system   string
 	markdown bool
 	stats    bool
+	think    bool
+	thoughts bool
 }
 
 // setting is one line of /set: a name, what it does, and how it is read and
@@ -41,6 +43,8 @@ func settingList() []setting {
 		float("presence_penalty", "taken from a token's score if it was said; 0 is off", func(s *settings) *float32 { return &s.params.PresencePenalty }),
 		{"system", "text that says how to answer; off for none", getSystem, setSystem},
 		toggle("markdown", "show answers formatted", func(s *settings) *bool { return &s.markdown }),
+		toggle("think", "let the model think before it answers", func(s *settings) *bool { return &s.think }),
+		toggle("thoughts", "show what it thinks", func(s *settings) *bool { return &s.thoughts }),
 		toggle("stats", "tell the speed after each answer", func(s *settings) *bool { return &s.stats }),
 	}
 }

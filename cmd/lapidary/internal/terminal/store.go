@@ -20,7 +20,7 @@ import (
 // half understood.
 const (
 	sessionFormat  = "lapidary session"
-	sessionVersion = 1
+	sessionVersion = 2 // 1 had nothing attached
 )
 
 // A session file longer than this is refused: it would be a context of many
@@ -36,6 +36,30 @@ type session struct {
 	Saved    time.Time         `json:"saved"`
 	Settings map[string]string `json:"settings"` // as /set takes them
 	Messages []chat.Message    `json:"messages"`
+	Attached []attachedFile    `json:"attached,omitempty"` // in the order of messages and places
+}
+
+// attachedFile is what was attached to a message.
+type attachedFile struct {
+	Message int    `json:"message"` // of Messages
+	Type    string `json:"type"`    // image, audio or video
+	Path    string `json:"path"`    // absolute
+	SHA256  string `json:"sha256"`  // of the file, in hexadecimal
+}
+
+// keep takes messages over. A recording is nowhere but in memory, and a
+// conversation without it would not be the same.
+func (x *session) keep(messages []message) error {
+	for i, m := range messages {
+		x.Messages = append(x.Messages, m.Message)
+		for _, a := range m.attached {
+			if a.path == "" {
+				return fmt.Errorf("message %d has a recording, which is in no file: /undo it, or attach sound files with /audio", i/2+1)
+			}
+			x.Attached = append(x.Attached, attachedFile{i, a.kind, a.path, a.sum})
+		}
+	}
+	return nil
 }
 
 const (
@@ -189,6 +213,26 @@ func (x *session) check() error {
 	}
 	if len(x.Messages)%2 != 0 {
 		return fmt.Errorf("damaged: the last of %d messages has no answer", len(x.Messages))
+	}
+	return x.checkAttached()
+}
+
+func (x *session) checkAttached() error {
+	for i, m := range x.Messages {
+		for _, p := range m.Parts {
+			if p.Type != chat.Text {
+				return fmt.Errorf("damaged: message %d has a part of type %q: what is attached stands in a list of its own", i, p.Type)
+			}
+		}
+	}
+	for i, f := range x.Attached {
+		_, known := endings[f.Type]
+		switch {
+		case f.Message < 0 || f.Message >= len(x.Messages) || f.Message%2 == 1:
+			return fmt.Errorf("damaged: attachment %d is to message %d, which is no user's", i, f.Message)
+		case !known || !filepath.IsAbs(f.Path):
+			return fmt.Errorf("damaged: attachment %d is the %q of path %q", i, f.Type, f.Path)
+		}
 	}
 	return nil
 }

@@ -8,7 +8,9 @@ import (
 	"iter"
 	"path/filepath"
 	"strings"
+	"time"
 
+	"lapidary"
 	"lapidary/chat"
 	"lapidary/generate"
 )
@@ -22,13 +24,22 @@ type Model interface {
 	// Chats reports whether the model answers messages. One that doesn't
 	// completes text.
 	Chats() bool
-	// Prompt is the tokens of a conversation up to where the next answer
-	// starts, and Text those of a text to be continued.
-	Prompt(messages []chat.Message) ([]int32, error)
-	Text(text string) ([]int32, error)
+	// Thinks reports whether it can be let think before it answers.
+	Thinks() bool
+	// Attach has the model see or hear a file, Listen the microphone until ctx
+	// ends or so much time has passed.
+	Attach(ctx context.Context, media lapidary.Media) (*lapidary.Attachment, error)
+	Listen(ctx context.Context, most time.Duration) (*lapidary.Attachment, error)
+	// Prompt is a conversation up to where the next answer starts, and
+	// PromptText a text to be continued, with attachments in the places of
+	// their parts.
+	Prompt(c lapidary.Conversation, attached ...*lapidary.Attachment) (lapidary.Prompt, error)
+	PromptText(parts []chat.Part, attached ...*lapidary.Attachment) (lapidary.Prompt, error)
 	// Generate continues the prompt. It knows the tokens that end an answer,
 	// and keeps what it evaluated for the next call.
-	Generate(ctx context.Context, prompt []int32, p generate.Params) iter.Seq2[generate.Token, error]
+	Generate(ctx context.Context, prompt lapidary.Prompt, p generate.Params) iter.Seq2[generate.Token, error]
+	// Parser takes an answer to the prompt apart.
+	Parser(prompt lapidary.Prompt) Parser
 }
 
 // Options is what a chat starts from.
@@ -38,6 +49,7 @@ type Options struct {
 	System   string          // the system text
 	Markdown bool            // show answers formatted, where the terminal can
 	Stats    bool            // tell the speed after each answer
+	Think    bool            // let the model think before it answers
 }
 
 // chatter is one chat: what was said and how to go on.
@@ -50,7 +62,8 @@ type chatter struct {
 	// messages are user and assistant in turns, the last one answered. With a
 	// model that completes text, they are the pieces of one text, typed and
 	// completed in turns.
-	messages []chat.Message
+	messages []message
+	pending  []*attachment    // that go with the next message
 	last     *generate.Result // of the last answer
 	used     int              // tokens in the context after it
 	in       input
@@ -62,8 +75,11 @@ type chatter struct {
 // a key here and no signal, except where TERM=dumb, for which reason ctx isn't
 // heeded there.
 func Run(ctx context.Context, m Model, o Options) error {
-	if o.System != "" && !m.Chats() {
+	switch {
+	case o.System != "" && !m.Chats():
 		return errNoSystem
+	case o.Think && !m.Thinks():
+		return errNoThoughts
 	}
 	t, err := openTTY()
 	if err != nil {
@@ -73,7 +89,7 @@ func Run(ctx context.Context, m Model, o Options) error {
 	c := &chatter{
 		model: m, tty: t, out: t.out,
 		store:    store{filepath.Join(o.Home, "sessions")},
-		settings: settings{params: o.Params, system: o.System, markdown: o.Markdown && !t.dumb && m.Chats(), stats: o.Stats},
+		settings: settings{params: o.Params, system: o.System, markdown: o.Markdown && !t.dumb && m.Chats(), stats: o.Stats, think: o.Think, thoughts: true},
 	}
 	if t.dumb {
 		ctx = context.WithoutCancel(ctx)
@@ -96,7 +112,10 @@ func (c *chatter) input(home string) input {
 	return &editor{keys: c.tty.keys, screen: c.tty.screen(), history: h, complete: c.completions, report: c.complain}
 }
 
-var errNoSystem = errors.New("this model completes text: it has no system text")
+var (
+	errNoSystem   = errors.New("this model completes text: it has no system text")
+	errNoThoughts = errors.New("this model has no form for thoughts: it can't be let think before it answers")
+)
 
 func (c *chatter) greet() {
 	if c.model.Chats() {
@@ -134,16 +153,25 @@ func (c *chatter) do(ctx context.Context, input string) error {
 	if cmd, ok := parseCommand(input); ok {
 		return c.run(ctx, cmd)
 	}
-	message := strings.TrimSpace(unfence(input))
-	if message == "" {
+	text := strings.TrimSpace(unfence(input))
+	if text == "" && !c.speaks() {
 		return nil
 	}
+	before := c.messages
 	if !c.model.Chats() {
 		// How a text begins is kept as it is: a space at its end matters.
 		c.messages = nil
-		message = strings.TrimRight(unfence(input), "\n")
+		text = strings.TrimRight(unfence(input), "\n")
 	}
-	return c.answer(ctx, message)
+	kept, err := c.answer(ctx, text, c.pending)
+	if _, not := errors.AsType[unsent](err); not {
+		c.messages = before
+		c.in.refill(input)
+	}
+	if kept {
+		c.pending = nil
+	}
+	return err
 }
 
 // note tells something that isn't part of the conversation.

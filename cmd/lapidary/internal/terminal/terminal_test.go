@@ -355,8 +355,11 @@ func TestContextIsNeverCutSilently(t *testing.T) {
 	w.say("full")
 	w.say("x" + strings.Repeat(" x", 10)) // 345 and an answer of 18
 	w.see("The context is nearly full: 363 of 400 tokens.")
-	w.say("y" + strings.Repeat(" y", 60))
+	w.prompt()
+	w.send("y" + strings.Repeat(" y", 60) + enter)
 	w.see("makes 428 tokens and the model's context holds 400; nothing was sent")
+	w.until("the message to be edited", func(lines []string) bool { return strings.HasSuffix(lines[len(lines)-1], " y y y") })
+	w.send(ctrlC)
 	w.say("slow")
 	w.see("The answer is cut: the context of 400 tokens is full.")
 	w.say("/clear")

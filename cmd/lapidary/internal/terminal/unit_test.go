@@ -184,12 +184,17 @@ func TestWrongSessions(t *testing.T) {
 		"damaged: invalid character":                   "\x00" + string(good),
 		`not a session file: its format is "recipe"`:   edit(sessionFormat, "recipe"),
 		`not a session file: its format is ""`:         "{}",
-		"of version 7, and this program reads up to 1": edit(`"version":1`, `"version":7`),
-		"damaged: version -1":                          edit(`"version":1`, `"version":-1`),
+		"of version 7, and this program reads up to 2": edit(`"version":2`, `"version":7`),
+		"damaged: version -1":                          edit(`"version":2`, `"version":-1`),
 		"damaged: json: cannot unmarshal":              edit(`"messages":[`, `"messages":3,"x":[`),
 		`unknown field "mesages"`:                      edit(`"messages"`, `"mesages"`),
 		`kind "poem" is neither`:                       edit(`"chat"`, `"poem"`),
 		`message 1 is of "user", not of "assistant"`:   edit(`"assistant"`, `"user"`),
+		`attachment 0 is to message 1, which is no`:    edit(`"messages":`, `"attached":[{"message":1,"type":"image","path":"/a.png"}],"messages":`),
+		`attachment 0 is to message -2, which is no`:   edit(`"messages":`, `"attached":[{"message":-2,"type":"image","path":"/a.png"}],"messages":`),
+		`attachment 0 is the "smell" of path "/a"`:     edit(`"messages":`, `"attached":[{"message":0,"type":"smell","path":"/a"}],"messages":`),
+		`attachment 0 is the "image" of path "a.png"`:  edit(`"messages":`, `"attached":[{"message":0,"type":"image","path":"a.png"}],"messages":`),
+		`message 0 has a part of type "image"`:         edit(`"Hi \u003cb\u003e"`, `[{"type":"image"}]`),
 		"the last of 1 messages has no answer":         edit(`,{"role":"assistant","content":"Hello"}`, ""),
 	} {
 		_, err := readSession(strings.NewReader(file))
@@ -215,7 +220,7 @@ func FuzzReadSession(f *testing.F) {
 			}
 			return
 		}
-		if len(x.Messages)%2 != 0 || x.Version != sessionVersion {
+		if len(x.Messages)%2 != 0 || x.Version < 1 || x.Version > sessionVersion {
 			t.Fatalf("accepted %+v", x)
 		}
 		again, err := json.Marshal(x)

@@ -2,7 +2,6 @@ package terminal
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"strings"
 	"time"
@@ -12,25 +11,37 @@ import (
 type viewer interface {
 	update(answer string) error // what there is so far
 	end(answer string) error
+	waits(label string) // says what is waited for while there is nothing
 }
 
-func (c *chatter) viewer(promptTokens int) viewer {
+// viewer shows the answer, and while there is none what is waited for.
+func (c *chatter) viewer(label string) viewer {
 	if c.tty.dumb {
 		return &rawView{out: c.out}
 	}
 	s := c.tty.screen()
-	w := waiting{screen: s, since: time.Now(), tokens: promptTokens}
+	w := waiting{screen: s, since: time.Now(), label: label}
 	if c.markdown {
 		return &markdownView{screen: s, markdown: newMarkdown(), waiting: w}
 	}
 	return &plainView{screen: s, waiting: w}
 }
 
-// waiting shows that the prompt is being read, once that takes a while.
+// thoughtViewer shows what precedes an answer: as it is, and faint.
+func (c *chatter) thoughtViewer() viewer {
+	if c.tty.dumb {
+		return &rawView{out: c.out}
+	}
+	s := c.tty.screen()
+	return &plainView{screen: s, waiting: waiting{screen: s, since: time.Now()}, style: faintStyle}
+}
+
+// waiting shows what is being done, such as reading the prompt, once that takes
+// a while.
 type waiting struct {
 	screen *screen
 	since  time.Time
-	tokens int
+	label  string
 }
 
 func (w *waiting) update() error {
@@ -38,7 +49,7 @@ func (w *waiting) update() error {
 		return nil
 	}
 	dots := int(time.Since(w.since)/patience) % 4
-	w.screen.paint([]line{{{fmt.Sprintf("reading %d tokens%s", w.tokens, strings.Repeat(".", dots)), faintStyle}}}, true)
+	w.screen.paint([]line{{{w.label + strings.Repeat(".", dots), faintStyle}}}, true)
 	return w.screen.flush()
 }
 
@@ -63,6 +74,8 @@ func (w *waiting) end() error {
 	return w.screen.flush()
 }
 
+func (w *waiting) waits(label string) { w.label = label }
+
 // rawView writes the answer as it comes.
 type rawView struct {
 	out     io.Writer
@@ -74,6 +87,8 @@ func (v *rawView) update(answer string) error {
 	v.written = len(answer)
 	return err
 }
+
+func (v *rawView) waits(string) {}
 
 func (v *rawView) end(answer string) error {
 	err := v.update(answer)
@@ -90,7 +105,10 @@ type plainView struct {
 	waiting waiting
 	from    int // of the line that grows; those before it are written for good
 	length  int // of the answer that is shown
+	style   style
 }
+
+func (v *plainView) waits(label string) { v.waiting.waits(label) }
 
 func (v *plainView) update(answer string) error {
 	if grew, err := v.waiting.grew(answer, &v.length); !grew {
@@ -102,7 +120,7 @@ func (v *plainView) update(answer string) error {
 		if !whole && l == "" {
 			return v.screen.flush()
 		}
-		v.screen.paint(wrap([]span{{text: l}}, width), false)
+		v.screen.paint(wrap([]span{{l, v.style}}, width), false)
 		if !whole {
 			return v.screen.flush()
 		}
@@ -131,6 +149,8 @@ type markdownView struct {
 	spaced   bool // a block was written, so the next one has an empty line before it
 	length   int  // of the answer that is shown
 }
+
+func (v *markdownView) waits(label string) { v.waiting.waits(label) }
 
 func (v *markdownView) update(answer string) error {
 	if grew, err := v.waiting.grew(answer, &v.length); !grew {
