@@ -150,7 +150,7 @@ func (media Media) adjust(c *picture.Config) error {
 // family, with the sizes that the towers have.
 func (m *Model) processors() (picture.Processors, error) {
 	c := m.core.Config()
-	if c.SigLIP == nil && c.Patches == nil && c.Pixels == nil {
+	if c.SigLIP == nil && c.MobileNet == nil && c.Patches == nil && c.Pixels == nil {
 		_, err := m.core.Pictures(context.Background(), nil) // which says why
 		return picture.Processors{}, err
 	}

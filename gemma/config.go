@@ -16,15 +16,16 @@ type Config struct {
 	Encoder *Stack // of an encoder–decoder: what its decoder looks at
 
 	// What turns pictures and sounds into soft tokens; nil where there is none.
-	SigLIP  *SigLIP       // Gemma 3, PaliGemma, T5Gemma 2, ShieldGemma 2
-	Patches *PatchTower   // Gemma 4
-	Pixels  *PatchDense   // Gemma 4 unified: no tower
-	Sounds  *Conformer    // Gemma 3n and 4
-	Frames  *FrameDense   // Gemma 4 unified
-	Tokens  Tokens        // that stand where soft tokens go
-	Pairs   *TextTower    // SigLIP alone: its other half
-	Head    Head          // what is made of the last hidden states
-	Drafter *DrafterHeads // a Gemma 4 assistant
+	SigLIP    *SigLIP       // Gemma 3, PaliGemma, T5Gemma 2, ShieldGemma 2
+	MobileNet *MobileNet    // Gemma 3n
+	Patches   *PatchTower   // Gemma 4
+	Pixels    *PatchDense   // Gemma 4 unified: no tower
+	Sounds    *Conformer    // Gemma 3n and 4
+	Frames    *FrameDense   // Gemma 4 unified
+	Tokens    Tokens        // that stand where soft tokens go
+	Pairs     *TextTower    // SigLIP alone: its other half
+	Head      Head          // what is made of the last hidden states
+	Drafter   *DrafterHeads // a Gemma 4 assistant
 	// Prefix says that all that precedes an answer sees all of itself.
 	Prefix bool
 	// Canvas is how many tokens a diffusion model denoises at a time.

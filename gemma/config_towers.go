@@ -212,7 +212,12 @@ func (c *Config) vision(model string, part, outer []byte) error {
 	}
 	switch {
 	case model == "gemma3n":
-		return nil // its MobileNetV5 is not here; Model.Pictures says so
+		tower, err := readMobileNet(part)
+		if err != nil {
+			return err
+		}
+		tower.Projects, c.MobileNet = c.Width, tower
+		return nil
 	case model == "gemma4_unified":
 		t, err := readTower(denseSizes, part, "vision_config")
 		c.Pixels = &PatchDense{Patch: t.Patch * t.Pool, Width: t.DenseWidth, Places: t.DensePlace, Projects: c.Width, Eps: float32(value(t.Eps, 1e-6))}

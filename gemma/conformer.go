@@ -19,9 +19,7 @@ type conformer struct {
 	layers []conformerLayer
 	output *linear // nil for none
 	soft   projection
-
-	hard     engine.Weight // [hard ids, D]; nil for none
-	hardNorm engine.Norm
+	old    *embedder // Gemma 3n's, whose projection it is; nil for none
 }
 
 // soundNorm is the norm after a convolution: over the channels of a place, or,
@@ -80,12 +78,11 @@ func (b *binder) conformer(c *Conformer) *conformer {
 		width = c.Output
 		m.output = &linear{w: b.weight(tower+"output_proj.weight", width, c.Width), bias: b.weight(tower+"output_proj.bias", width)}
 	}
-	m.soft = b.projection("embed_audio", width, c.Projects, c.Eps)
 	if c.Old {
-		m.soft.before.Weight = b.weight("embed_audio.soft_embedding_norm.weight", width)
-		m.soft.after = &engine.Norm{Eps: c.Eps}
-		m.hard = b.weight("embed_audio.embedding.weight", c.Hard, width)
-		m.hardNorm = engine.Norm{Weight: b.weight("embed_audio.hard_embedding_norm.weight", width), Eps: c.Eps}
+		old := b.embedder("embed_audio", width, c.Projects, c.Hard, c.First, c.Eps)
+		m.soft, m.old = old.soft, &old
+	} else {
+		m.soft = b.projection("embed_audio", width, c.Projects, c.Eps)
 	}
 	return m
 }
@@ -338,17 +335,8 @@ func (m *conformer) thin(p engine.Pass, x engine.Tensor, lengths []int) engine.T
 // of Width numbers (Gemma 3n: what stands for a sound that has ended).
 func (m *Model) HardSounds(ctx context.Context, ids []int32) ([]float32, error) {
 	c, ok := m.ears.(*conformer)
-	if !ok || c.hard == nil {
+	if !ok || c.old == nil {
 		return nil, fmt.Errorf("a %s model has no tokens for sounds of its own", m.config.Family)
 	}
-	rows := make([]int32, len(ids))
-	for i, id := range ids {
-		if rows[i] = id - int32(c.config.First); rows[i] < 0 || int(rows[i]) >= c.config.Hard {
-			return nil, fmt.Errorf("token %d is none of the %d for sounds from %d on", id, c.config.Hard, c.config.First)
-		}
-	}
-	p := m.engine.Begin(ctx, []engine.Span{{Rows: len(ids)}})
-	x := p.Norm(p.Embed(c.hard, rows, 1), c.hardNorm)
-	x = p.Norm(multiply(p, x, c.soft.linear)[0], *c.soft.after)
-	return read(p, x, []int{len(ids)})[0], p.End()
+	return m.hardTokens(ctx, c.old, "sounds", ids)
 }

@@ -134,6 +134,9 @@ func (c *goldenCase) media(r golden) {
 	if want, ok := r.Outputs["image_soft_tokens"]; ok {
 		c.near("soft tokens", slices.Concat(must[[][]float32](c)(c.model.Pictures(c.Context(), seen))...), want.Data)
 	}
+	if want, ok := r.Outputs["image_hard_tokens"]; ok {
+		c.near("hard tokens", must[[]float32](c)(c.model.HardPictures(c.Context(), r.Inputs["image_hard_ids"].ids(0))), want.Data)
+	}
 	heard := clips(r.Inputs["input_features"], r.Inputs["input_features_mask"])
 	mask := r.Outputs["audio_mask"]
 	if mask.Shape == nil {

@@ -50,9 +50,6 @@ func (m *Model) PictureStates(ctx context.Context, pictures []Picture) ([][]floa
 }
 
 func (m *Model) see(ctx context.Context, pictures []Picture) (vision, error) {
-	if m.eyes == nil && m.config.Family == "gemma3n" {
-		return vision{}, fmt.Errorf("the picture tower of Gemma 3n (MobileNetV5) is not supported: ask about pictures with Gemma 3 or 4")
-	}
 	if m.eyes == nil {
 		return vision{}, fmt.Errorf("this %s model takes no pictures", m.config.Family)
 	}
@@ -109,6 +106,47 @@ func (m *projection) forward(p engine.Pass, x engine.Tensor) engine.Tensor {
 		x = p.Norm(x, *m.after)
 	}
 	return x
+}
+
+// embedder is what Gemma 3n has after its towers: a projection of their states,
+// which also serves tokens of their own.
+type embedder struct {
+	soft         projection
+	hard         engine.Weight // [count, what the tower gives]
+	norm         engine.Norm
+	first, count int // ids of the tokens
+}
+
+func (b *binder) embedder(name string, in, out, count, first int, eps float32) embedder {
+	soft := b.projection(name, in, out, eps)
+	soft.before.Weight = b.weight(name+".soft_embedding_norm.weight", in)
+	soft.after = &engine.Norm{Eps: eps}
+	return embedder{
+		soft: soft, hard: b.weight(name+".embedding.weight", count, in), first: first, count: count,
+		norm: engine.Norm{Weight: b.weight(name+".hard_embedding_norm.weight", in), Eps: eps},
+	}
+}
+
+// embed is the tokens in the given rows of the table.
+func (m *embedder) embed(p engine.Pass, rows []int32) engine.Tensor {
+	x := p.Norm(p.Embed(m.hard, rows, 1), m.norm)
+	return p.Norm(multiply(p, x, m.soft.linear)[0], *m.soft.after)
+}
+
+// own are its tokens as a stack takes them.
+func (m *embedder) own() ownTokens { return ownTokens{int32(m.first), int32(m.count), m.embed} }
+
+// hardTokens are the embeddings of ids that a tower for the named media has of
+// its own.
+func (m *Model) hardTokens(ctx context.Context, from *embedder, media string, ids []int32) ([]float32, error) {
+	rows := make([]int32, len(ids))
+	for i, id := range ids {
+		if rows[i] = id - int32(from.first); rows[i] < 0 || int(rows[i]) >= from.count {
+			return nil, fmt.Errorf("token %d is none of the %d for %s from %d on", id, from.count, media, from.first)
+		}
+	}
+	p := m.engine.Begin(ctx, []engine.Span{{Rows: len(ids)}})
+	return read(p, from.embed(p, rows), []int{len(ids)})[0], p.End()
 }
 
 // projection binds what Gemma 4 has after its towers.

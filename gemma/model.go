@@ -74,19 +74,34 @@ func (m *Model) bind(b *binder) {
 		m.eyes = b.patchTower(c)
 	case c.Pixels != nil:
 		m.eyes = b.patchDense(c.Pixels)
+	case c.MobileNet != nil && !b.has(mobileTower+"conv_stem.conv.weight"):
+		c.MobileNet = nil // its text part alone was kept
+	case c.MobileNet != nil:
+		tower := b.mobileNet(c.MobileNet)
+		m.eyes = tower
+		m.owns(&tower.embed)
 	}
 	switch {
 	case c.Sounds != nil:
-		m.ears = b.conformer(c.Sounds)
+		tower := b.conformer(c.Sounds)
+		m.ears = tower
+		m.owns(tower.old)
 	case c.Frames != nil:
 		m.ears = b.frameDense(c.Frames)
 	}
 	m.bindHeads(b)
 }
 
+// owns tells the text stack about tokens that a tower embeds.
+func (m *Model) owns(e *embedder) {
+	if e != nil && m.text != nil {
+		m.text.own = append(m.text.own, e.own())
+	}
+}
+
 // towersOnly says that the checkpoint is a tower cut out of a model.
 func (b *binder) towersOnly(c *Config) bool {
-	tower := c.SigLIP != nil || c.Patches != nil || c.Pixels != nil || c.Sounds != nil || c.Frames != nil
+	tower := c.SigLIP != nil || c.MobileNet != nil || c.Patches != nil || c.Pixels != nil || c.Sounds != nil || c.Frames != nil
 	return tower && !b.has("embed_tokens.weight") && !b.has("encoder.embed_tokens.weight") && !b.has("decoder.embed_tokens.weight")
 }
 
@@ -115,8 +130,9 @@ func (m *Model) bindText(b *binder) {
 	m.text, m.cache = b.stack(&c.Stack, prefix, sourceWidth)
 	m.text.embed = embed
 	if name := "encoder.embed_tokens.eoi_embedding"; b.has(name) {
-		m.encoder.marker = &marker{c.Tokens.ImageEnd, b.shaped(name, []int{c.Width}, 1, c.Width)}
-		m.text.marker = m.encoder.marker
+		vector := b.shaped(name, []int{c.Width}, 1, c.Width)
+		m.encoder.own = []ownTokens{{c.Tokens.ImageEnd, 1, func(p engine.Pass, rows []int32) engine.Tensor { return p.Embed(vector, rows, 1) }}}
+		m.text.own = m.encoder.own
 	}
 	m.head = m.text.embed
 	for _, name := range []string{"lm_head.weight", "lm_head.o_proj.weight"} {

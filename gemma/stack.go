@@ -12,7 +12,7 @@ import (
 type stack struct {
 	config *Stack
 	embed  engine.Weight // [V, D]; nil for a tower
-	marker *marker       // nil for none
+	own    []ownTokens   // embedded in another way
 	norm   *engine.Norm  // nil for none
 	blocks []block
 	inputs *perLayer // nil for none
@@ -22,10 +22,11 @@ type stack struct {
 	tail int
 }
 
-// marker is a token whose embedding is a vector of its own, and not scaled.
-type marker struct {
-	id     int32
-	vector engine.Weight // [1, D]
+// ownTokens are so many, from the first on, whose embeddings are not in the
+// table with the others, and not scaled.
+type ownTokens struct {
+	first, count int32
+	embed        func(p engine.Pass, rows []int32) engine.Tensor // by how far they are from the first
 }
 
 // stackBinder binds the weights of one stack.
@@ -109,21 +110,37 @@ type softRows struct {
 // embedded is the embedded input [R, D].
 func (s *stack) embedded(p engine.Pass, in *input) engine.Tensor {
 	x := p.Embed(s.embed, in.ids, s.config.EmbedScale)
-	if s.marker != nil {
-		var rows []int
-		for i, id := range in.ids {
-			if id == s.marker.id {
-				rows = append(rows, i)
-			}
-		}
-		if len(rows) > 0 {
-			x = p.Put(x, rows, p.Embed(s.marker.vector, make([]int32, len(rows)), 1))
+	for _, own := range s.own {
+		if rows, at := own.find(in); len(rows) > 0 {
+			x = p.Put(x, rows, own.embed(p, at))
 		}
 	}
 	for _, soft := range in.soft {
 		x = p.Put(x, soft.rows, p.Write(soft.vectors, s.config.Width))
 	}
 	return x
+}
+
+// find is in which rows such tokens stand, but for soft tokens' places, and which.
+func (o ownTokens) find(in *input) (rows []int, at []int32) {
+	var given map[int]bool
+	for i, id := range in.ids {
+		if id < o.first || id >= o.first+o.count {
+			continue
+		}
+		if given == nil {
+			given = map[int]bool{}
+			for _, soft := range in.soft {
+				for _, r := range soft.rows {
+					given[r] = true
+				}
+			}
+		}
+		if !given[i] {
+			rows, at = append(rows, i), append(at, id-o.first)
+		}
+	}
+	return rows, at
 }
 
 // run is the stack over an embedded input x [R, D] → the wanted rows after the
