@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/edsrzf/mmap-go"
 )
@@ -193,19 +194,43 @@ func (c *Checkpoint) Folder() fs.FS {
 }
 
 // Part opens the checkpoint in a folder beside a safetensors one, such as
-// "2_Dense". It is closed with c, and opened by one
-// goroutine at a time. The error is [fs.ErrNotExist] when there is
+// "2_Dense", or the file beside a GGUF one that has the name in its own, such as
+// "mmproj" in mmproj-F16.gguf; of several the first. It is closed with c, and
+// opened by one goroutine at a time. The error is [fs.ErrNotExist] when there is
 // none.
 func (c *Checkpoint) Part(name string) (*Checkpoint, error) {
 	local, err := filepath.Localize(name)
-	if err != nil || c.folder == "" {
+	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 	}
-	part, err := Open(filepath.Join(c.folder, local))
+	path := filepath.Join(c.folder, local)
+	if c.folder == "" {
+		if path = c.beside(name); path == "" {
+			return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+		}
+	}
+	part, err := Open(path)
 	if err == nil {
 		c.parts = append(c.parts, part)
 	}
 	return part, err
+}
+
+// beside is the first GGUF file in the model's folder, other than the model,
+// whose name has the given part; empty if there is none.
+func (c *Checkpoint) beside(name string) string {
+	dir := filepath.Dir(c.path)
+	entries, err := os.ReadDir(dir)
+	if err != nil || c.metadata == nil {
+		return ""
+	}
+	for _, e := range entries {
+		file := strings.ToLower(e.Name())
+		if path := filepath.Join(dir, e.Name()); strings.Contains(file, name) && strings.HasSuffix(file, ".gguf") && !c.Uses(path) {
+			return path
+		}
+	}
+	return ""
 }
 
 // Close removes the memory maps. Every slice that came from the checkpoint,

@@ -16,6 +16,10 @@ func (c *Checkpoint) openGGUF(data []byte) error {
 	c.format, c.metadata = "gguf", m
 	arch, _ := m.String("general.architecture")
 	canonical := func(name string) string { return canonicalGGUF(arch, name) }
+	if projector := clipProjector(m); projector != "" {
+		swapped := swappedFeeds(m, stored)
+		canonical = func(name string) string { return canonicalClip(projector, name, swapped) }
+	}
 	if err := c.add(c.path, stored, canonical); err != nil {
 		return err
 	}

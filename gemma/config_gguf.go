@@ -43,9 +43,11 @@ func fromGGUF(c *checkpoint.Checkpoint) (Config, error) {
 		return config, err
 	}
 	if s.direction != causal {
-		err = r.pooled(&config)
+		if err := r.pooled(&config); err != nil {
+			return config, err
+		}
 	}
-	return config, err
+	return config, config.clip(c)
 }
 
 func (r *metaReader) settings(family string) (settings, error) {

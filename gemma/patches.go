@@ -19,12 +19,14 @@ type patchTower struct {
 }
 
 func (b *binder) patchTower(c *Config) *patchTower {
+	b, done := b.beside(c)
+	defer done()
 	v := c.Patches
 	const tower = "vision_tower."
 	s, _ := b.stack(&v.Stack, tower+"encoder.", 0)
 	out := &patchTower{
 		config: v, stack: s,
-		patch:  linear{w: b.weight(tower+"patch_embedder.input_proj.weight", v.Width, 3*v.Patch*v.Patch)},
+		patch:  linear{w: b.patchWeight(tower+"patch_embedder.input_proj.weight", v.Width, v.Patch)},
 		places: b.shaped(tower+"patch_embedder.position_embedding_table", []int{2, v.Places, v.Width}, 2*v.Places, v.Width),
 		soft:   b.projection("embed_vision", v.Width, v.Projects, v.NormEps),
 	}

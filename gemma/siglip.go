@@ -22,6 +22,8 @@ type siglipTower struct {
 }
 
 func (b *binder) siglip(c *Config) *siglipTower {
+	b, done := b.beside(c)
+	defer done()
 	v := c.SigLIP
 	d, n := v.Width, v.Side*v.Side
 	const tower = "vision_tower."
@@ -42,6 +44,9 @@ func (b *binder) siglip(c *Config) *siglipTower {
 		out.projects = linear{w: b.weight("multi_modal_projector.weight", v.Projects, d), bias: b.weight("multi_modal_projector.bias", v.Projects)}
 	case v.Projects > 0:
 		out.before = &engine.Norm{Weight: b.weight("multi_modal_projector.mm_soft_emb_norm.weight", d), Eps: v.NormEps, Offset: 1}
+		if b.from.Metadata() != nil { // which has it added
+			out.before.Offset = 0
+		}
 		out.transfers = b.weight("multi_modal_projector.mm_input_projection_weight", d, v.Projects)
 	}
 	return out
