@@ -212,6 +212,9 @@ var gemma4Files = map[string]string{"processor_config.json": `{
 	"video_processor": {"video_processor_type": "Gemma4VideoProcessor", "patch_size": 4, "pooling_kernel_size": 2, "max_soft_tokens": 70, "num_frames": 3},
 	"feature_extractor": {"feature_extractor_type": "Gemma4AudioFeatureExtractor", "feature_size": 16}}`}
 
+var gemma3nFiles = map[string]string{"preprocessor_config.json": `{"image_processor_type": "SiglipImageProcessorFast", "do_normalize": false,
+	"size": {"height": 64, "width": 64}, "resample": 2}`}
+
 // TestMedia: pictures, sounds and videos reach the model, on every engine the
 // same, and change what it says.
 func TestMedia(t *testing.T) {
@@ -225,6 +228,9 @@ func TestMedia(t *testing.T) {
 			return []lapidary.Media{drawing(t, 57, 131, 3), drawing(t, 20, 20, 9)}
 		}, 8},
 		{"paligemma2", nil, func(t *testing.T) []lapidary.Media { return []lapidary.Media{drawing(t, 57, 31, 3)} }, 16},
+		{"gemma3n_picture", gemma3nFiles, func(t *testing.T) []lapidary.Media {
+			return []lapidary.Media{drawing(t, 57, 131, 3), drawing(t, 200, 90, 9)}
+		}, 8},
 		{"gemma4_e2b_mm", gemma4Files, func(t *testing.T) []lapidary.Media {
 			return []lapidary.Media{drawing(t, 40, 40, 5), film(t), tone()}
 		}, 64 + 3*64 + 25},
