@@ -71,6 +71,12 @@ func EmbedTruncate() EmbedOption {
 	return func(o *embedOptions) { o.cut = true }
 }
 
+// embedRows is how many tokens are embedded together. No caches and no logits
+// hang on them, so there may be more than [gemma.MaxRows]: EmbeddingGemma on two
+// threads takes 2,050 tokens a second in float32 by 1,024, 1,850 by 512,
+// 1,980 by 2,048.
+const embedRows = 2 * gemma.MaxRows
+
 // Embed is a vector of length 1 for each text: the scalar product of two tells
 // how alike the texts are. A text longer than the model's context is refused
 // with a [TextError] that wraps [gemma.ErrContext], unless [EmbedTruncate] is
@@ -119,7 +125,7 @@ func (m *Model) Embeddings(ctx context.Context, texts []string, opts ...EmbedOpt
 		}
 		out[i].Tokens = len(ids[i])
 	}
-	for _, pass := range passes(ids, gemma.MaxRows) {
+	for _, pass := range passes(ids, embedRows) {
 		if err := m.embedPass(ctx, pass, ids, dimensions, out); err != nil {
 			return nil, err
 		}
