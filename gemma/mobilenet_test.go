@@ -1,6 +1,7 @@
 package gemma_test
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -118,6 +119,10 @@ func TestMobileNetPictures(t *testing.T) {
 	}
 	_, err := m.Pictures(t.Context(), []gemma.Picture{{Pixels: make([]float32, 3*64*63)}})
 	refused(t, err, "want 3 planes of a square")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = m.Pictures(ctx, []gemma.Picture{{Pixels: make([]float32, 3*64*64)}})
+	refused(t, err, "context canceled")
 	for _, id := range []int32{140, 145} {
 		_, err := m.HardPictures(t.Context(), []int32{id})
 		refused(t, err, fmt.Sprintf("token %d is none of the 4 for pictures", id))
