@@ -128,13 +128,19 @@ var words = map[string]string{
 // canonicalGGUF is the canonical form of a GGUF name of the given
 // general.architecture. Unknown names stay as they are.
 func canonicalGGUF(arch, name string) string {
-	canonical, _ := rename(name, ggufOverrides[arch], ggufNames)
+	canonical, ok := rename(name, ggufOverrides[arch], ggufNames)
+	if !ok && arch == "gemma3" && (strings.HasPrefix(name, "v.") || strings.HasPrefix(name, "mm.")) {
+		return canonicalClip("gemma3", ollamaTower.Replace(name), false)
+	}
 	return canonical
 }
 
 // ggufName is what llama.cpp calls the tensor with a canonical name.
 func ggufName(arch, canonical string) string {
-	name, _ := GGUFName(arch, canonical)
+	name, ok := GGUFName(arch, canonical)
+	if !ok && arch == "gemma3" && (strings.HasPrefix(name, "vision_tower.") || strings.HasPrefix(name, "multi_modal_projector.")) {
+		return towerOllama.Replace(name)
+	}
 	return name
 }
 

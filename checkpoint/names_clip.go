@@ -31,6 +31,18 @@ var clipNames = map[string]map[string]string{
 	},
 }
 
+// ollamaTower says the names of Ollama's files of Gemma 3, which have the model
+// and its tower in one, as llama.cpp does.
+var ollamaTower = strings.NewReplacer("v.patch_embedding.", "v.patch_embd.", "v.position_embedding.", "v.position_embd.", "v.post_layernorm.", "v.post_ln.",
+	".layer_norm1.", ".ln1.", ".layer_norm2.", ".ln2.", ".attn_output.", ".attn_out.", ".mlp.fc1.", ".ffn_up.", ".mlp.fc2.", ".ffn_down.",
+	"mm.mm_input_projection.", "mm.input_projection.", "mm.mm_soft_emb_norm.", "mm.soft_emb_norm.")
+
+// towerOllama is the way back, for files that stay as they are.
+var towerOllama = strings.NewReplacer("vision_tower.embeddings.", "v.", "vision_tower.post_layernorm.", "v.post_layernorm.", "vision_tower.encoder.layers.", "v.blk.",
+	".input_layernorm.", ".layer_norm1.", ".pre_feedforward_layernorm.", ".layer_norm2.", ".self_attn.q_proj.", ".attn_q.", ".self_attn.k_proj.", ".attn_k.",
+	".self_attn.v_proj.", ".attn_v.", ".self_attn.o_proj.", ".attn_output.", ".mlp.up_proj.", ".mlp.fc1.", ".mlp.down_proj.", ".mlp.fc2.",
+	"multi_modal_projector.mm_input_projection_weight", "mm.mm_input_projection.weight", "multi_modal_projector.mm_soft_emb_norm.", "mm.mm_soft_emb_norm.")
+
 // clipProjector is what kind of towers a file has; empty for a model's own.
 func clipProjector(m *Metadata) string {
 	if arch, _ := m.String("general.architecture"); arch != "clip" {

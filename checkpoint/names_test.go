@@ -18,7 +18,7 @@ func TestCanonicalGGUF(t *testing.T) {
 		{"gemma3", "blk.x.ffn_up.weight", "blk.x.ffn_up.weight"},
 		{"gemma3", "blk.N.ffn_up.weight", "blk.N.ffn_up.weight"},
 		{"gemma3", "blk.0.ffn_up.bias", "blk.0.ffn_up.bias"},
-		{"gemma3", "v.blk.0.attn_q.weight", "v.blk.0.attn_q.weight"},
+		{"gemma2", "v.blk.0.attn_q.weight", "v.blk.0.attn_q.weight"},
 		{"gemma4", "blk.3.layer_output_scale.weight", "layers.3.layer_scalar"},
 		{"gemma4", "blk.3.post_norm.weight", "layers.3.post_per_layer_input_norm.weight"},
 		{"gemma4", "blk.3.ffn_down_exps.scale", "layers.3.router.per_expert_scale"},
@@ -26,6 +26,10 @@ func TestCanonicalGGUF(t *testing.T) {
 		{"gemma-embedding", "dense_3.weight", "3_Dense.weight"},
 		{"gemma3", "dense.0.weight", "2_Dense.weight"},
 		{"gemma3", "dense.1.weight", "3_Dense.weight"},
+		{"gemma3", "v.blk.3.attn_output.bias", "vision_tower.encoder.layers.3.self_attn.o_proj.bias"},
+		{"gemma3", "v.blk.3.mlp.fc1.weight", "vision_tower.encoder.layers.3.mlp.up_proj.weight"},
+		{"gemma3", "v.position_embedding.weight", "vision_tower.embeddings.position_embedding.weight"},
+		{"gemma3", "mm.mm_soft_emb_norm.weight", "multi_modal_projector.mm_soft_emb_norm.weight"},
 		{"gemma2", "dense.1.weight", "dense.1.weight"},
 		{"gemma3", "", ""},
 	} {
@@ -97,6 +101,21 @@ func TestGGUFName(t *testing.T) {
 	} {
 		if got, ok := GGUFName(c.arch, c.canonical); got != c.want || ok != c.ok {
 			t.Errorf("GGUFName(%q, %q) is %q, %v, want %q, %v", c.arch, c.canonical, got, ok, c.want, c.ok)
+		}
+	}
+}
+
+// Ollama's files of Gemma 3 have the tower in them, and keep its names.
+func TestOllamaTower(t *testing.T) {
+	for _, name := range []string{"v.patch_embedding.weight", "v.patch_embedding.bias", "v.position_embedding.weight", "v.post_layernorm.bias",
+		"v.blk.12.layer_norm1.weight", "v.blk.12.layer_norm2.bias", "v.blk.0.attn_q.weight", "v.blk.0.attn_k.bias", "v.blk.0.attn_v.weight",
+		"v.blk.0.attn_output.weight", "v.blk.0.mlp.fc1.bias", "v.blk.0.mlp.fc2.weight", "mm.mm_input_projection.weight", "mm.mm_soft_emb_norm.weight"} {
+		canonical := canonicalGGUF("gemma3", name)
+		if canonical == name || ggufName("gemma3", canonical) != name {
+			t.Errorf("%s became %s and came back as %s", name, canonical, ggufName("gemma3", canonical))
+		}
+		if _, ok := GGUFName("gemma3", canonical); ok {
+			t.Errorf("llama.cpp has %s in the model's own file", canonical)
 		}
 	}
 }

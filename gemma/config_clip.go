@@ -27,8 +27,15 @@ func projector(c *checkpoint.Checkpoint, width int) (*checkpoint.Checkpoint, err
 	return towers, nil
 }
 
-// clip reads the picture tower beside a GGUF model.
+// clip reads the picture tower in or beside a GGUF model.
 func (c *Config) clip(from *checkpoint.Checkpoint) error {
+	inside := &metaReader{m: from.Metadata(), from: from, prefix: "gemma3.vision."}
+	if c.Family == "gemma3" && inside.has("block_count") {
+		var err error
+		c.SigLIP, err = inside.siglip(c.Width)
+		c.Tokens = defaultTokens[c.Family]
+		return err
+	}
 	towers, err := projector(from, c.Width)
 	if towers == nil || err != nil {
 		return err
@@ -57,7 +64,7 @@ func (c *Config) clip(from *checkpoint.Checkpoint) error {
 func (r *metaReader) siglip(width int) (*SigLIP, error) {
 	t := hfTower{Width: r.size("embedding_length"), Feed: r.size("feed_forward_length"), Layers: r.size("block_count"),
 		Heads: r.size("attention.head_count"), Image: r.size("image_size"), Patch: r.size("patch_size")}
-	scale := r.sizeOr("projector.scale_factor", 4)
+	scale := r.sizeOr("projector.scale_factor", 4) // of mm.tokens_per_image there are 256
 	if r.err != nil {
 		return nil, r.err
 	}
@@ -110,7 +117,7 @@ func (r *metaReader) patchTower(width int) (*PatchTower, error) {
 // beside binds what lies beside a GGUF model, until done, which hands an error
 // on; of a folder that is all in one place.
 func (b *binder) beside(c *Config) (other *binder, done func()) {
-	if b.from.Metadata() == nil || b.err != nil {
+	if b.from.Metadata() == nil || b.err != nil || b.has("vision_tower.post_layernorm.weight") {
 		return b, func() {}
 	}
 	towers, err := projector(b.from, c.Width)

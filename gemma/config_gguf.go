@@ -65,7 +65,7 @@ func (r *metaReader) settings(family string) (settings, error) {
 		return settings{}, r.err
 	}
 	if tokens, ok := r.m.Strings("tokenizer.ggml.tokens"); ok {
-		s.vocab = tokens.Len()
+		s.vocab = min(tokens.Len(), r.rows("embed_tokens.weight", tokens.Len())) // Ollama's lists have tokens for pictures, too
 	} else {
 		s.vocab = r.size("vocab_size")
 	}
@@ -290,8 +290,13 @@ func (r *metaReader) size(key string) int {
 	return int(v)
 }
 
+func (r *metaReader) has(key string) bool {
+	_, ok := r.m.Uint(r.prefix + key)
+	return ok
+}
+
 func (r *metaReader) sizeOr(key string, otherwise int) int {
-	if _, ok := r.m.Uint(r.prefix + key); !ok {
+	if !r.has(key) {
 		return otherwise
 	}
 	return r.size(key)
@@ -351,7 +356,11 @@ func (r *metaReader) ropeScale() float64 {
 	case "none":
 		return 1
 	case "", "linear":
-		return 1 / r.number("rope.scaling.factor", 1)
+		usual := 1.0
+		if r.has("mm.tokens_per_image") && r.size("context_length") >= 1<<17 {
+			usual = 8 // of all of Gemma 3 that sees pictures; Ollama's files do not say it
+		}
+		return 1 / r.number("rope.scaling.factor", usual)
 	}
 	r.fail("%srope.scaling.type %q is not supported (none, linear)", r.prefix, kind)
 	return 1

@@ -182,6 +182,12 @@ func TestOllamaWords(t *testing.T) {
 		t.Fatal(err)
 	}
 	near, far := c.Layers[0].Attention.Rope, c.Layers[2].Attention.Rope
+	m["gemma3.mm.tokens_per_image"], m["gemma3.context_length"] = uint32(256), uint32(1<<17)
+	delete(m, "gemma3.rope.scaling.type")
+	delete(m, "gemma3.rope.scaling.factor")
+	if c, err := fromMetadata(t, m); err != nil || c.Layers[2].Attention.Rope.Scale != 0.125 {
+		t.Errorf("scaled by %v, %v, want the eighth that goes without saying", c.Layers[2].Attention.Rope.Scale, err)
+	}
 	if near.Base != 2e4 || far.Base != 5e5 {
 		t.Errorf("local layers turn by %v and global ones by %v", near.Base, far.Base)
 	}

@@ -140,6 +140,69 @@ func TestTowersBeside(t *testing.T) {
 	}
 }
 
+// TestTowerInside: Ollama's files of Gemma 3 have all in one, with more tokens
+// than the embedding has rows.
+func TestTowerInside(t *testing.T) {
+	folder := open(t, filepath.Join(goldens, "gemma3_mm"))
+	m, err := convert.ToGGUF(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range folder.Tensors() {
+		if strings.HasPrefix(x.Name, "vision_tower.") || strings.HasPrefix(x.Name, "multi_modal_projector.") {
+			v := checkpointtest.Floats(x)
+			x.Type, x.Data = checkpoint.F32, nil
+			for _, f := range v {
+				if strings.HasSuffix(x.Name, "soft_emb_norm.weight") {
+					f++
+				}
+				x.Data = binary.LittleEndian.AppendUint32(x.Data, math.Float32bits(f))
+			}
+			m.Tensors = append(m.Tensors, x)
+		}
+	}
+	want := readConfig(t, folder)
+	s := want.SigLIP
+	s.Vocab, s.Context = 0, 0
+	for key, n := range map[string]int{"block_count": len(s.Layers), "embedding_length": s.Width, "feed_forward_length": s.Layers[0].Feed.Width,
+		"attention.head_count": s.Layers[0].Attention.Heads, "image_size": s.Patch * s.Side, "patch_size": s.Patch, "projector.scale_factor": s.Side / s.Tokens} {
+		m.Metadata["gemma3.vision."+key] = uint32(n)
+	}
+	m.Metadata["tokenizer.ggml.tokens"] = make([]string, want.Vocab+3)
+	path := filepath.Join(t.TempDir(), "model.gguf")
+	if err := checkpointtest.WriteGGUF(path, m.Metadata, m.Tensors); err != nil {
+		t.Fatal(err)
+	}
+	file := open(t, path)
+	got := readConfig(t, file)
+	if fmt.Sprintf("%+v", got.SigLIP) != fmt.Sprintf("%+v", s) || got.Vocab != want.Vocab {
+		t.Errorf("%d tokens, %+v\nwant %d, %+v", got.Vocab, got.SigLIP, want.Vocab, s)
+	}
+	a, err := load(t, folder, ref.New()).Pictures(t.Context(), []gemma.Picture{drawn(want)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := load(t, file, ref.New()).Pictures(t.Context(), []gemma.Picture{drawn(want)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var flat []float64
+	for _, v := range a[0] {
+		flat = append(flat, float64(v))
+	}
+	near(t, "soft tokens", b, flat)
+	delete(m.Metadata, "tokenizer.ggml.tokens") // which have no scores
+	if err := checkpointtest.WriteGGUF(path+"2", m.Metadata, m.Tensors); err != nil {
+		t.Fatal(err)
+	}
+	text := toFolder(t, open(t, path+"2"), checkpoint.F32)
+	for _, x := range text.Tensors() {
+		if strings.HasPrefix(x.Name, "vision_tower.") {
+			t.Errorf("%s is in a folder for text", x.Name)
+		}
+	}
+}
+
 // drawn is a picture of the size that a tower takes.
 func drawn(c gemma.Config) gemma.Picture {
 	var p gemma.Picture

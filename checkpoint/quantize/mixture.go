@@ -181,7 +181,7 @@ var kept = []string{"norm.weight", "router.", "altup", "laurel", "per_layer_mode
 // many numbers in. Experts have no "weight" in their names.
 func quantisable(t checkpoint.Tensor) bool {
 	matrix := len(t.Shape) >= 2 && (strings.HasSuffix(t.Name, "weight") || strings.Contains(t.Name, ".experts."))
-	for _, tower := range []string{"v.", "a.", "mm."} { // which Ollama keeps in the same file
+	for _, tower := range []string{"v.", "a.", "mm.", "vision_tower.", "multi_modal_projector."} { // which Ollama keeps in the same file
 		matrix = matrix && !strings.HasPrefix(t.Name, tower)
 	}
 	return matrix && !slices.ContainsFunc(kept, func(part string) bool { return strings.Contains(t.Name, part) })
