@@ -253,7 +253,7 @@ const (
 
 // Attend describes one layer's attention.
 type Attend struct {
-	Layer             int // index into the cache's layers
+	Layer             int // index into the cache's layers; without a cache, of what is kept until the next that stores there
 	Heads, KVHeads, C int
 	Window            int     // positions a row sees back, itself included; 0 for all
 	Ahead             int     // positions a row sees after its own, within its span; All for all

@@ -186,9 +186,9 @@ func (m *conformer) half(p engine.Pass, h *halfFeed, x engine.Tensor) engine.Ten
 }
 
 // forward is one layer over x [R, D]; relative are the embedded places.
-func (m *conformer) forward(p engine.Pass, l *conformerLayer, i int, x, places engine.Tensor) engine.Tensor {
+func (m *conformer) forward(p engine.Pass, l *conformerLayer, x, places engine.Tensor) engine.Tensor {
 	x = m.half(p, &l.first, x)
-	x = p.Add(m.attend(p, l, i, x, places), x)
+	x = p.Add(m.attend(p, l, x, places), x)
 	y := p.Norm(x, l.preConv)
 	h := multiply(p, y, l.value, l.gate)
 	y = p.Conv1D(p.Gate(h[1], h[0], engine.Sigmoid), l.conv)
@@ -198,13 +198,13 @@ func (m *conformer) forward(p engine.Pass, l *conformerLayer, i int, x, places e
 	return p.Norm(m.clamp(p, x), l.last)
 }
 
-func (m *conformer) attend(p engine.Pass, l *conformerLayer, i int, x, places engine.Tensor) engine.Tensor {
+func (m *conformer) attend(p engine.Pass, l *conformerLayer, x, places engine.Tensor) engine.Tensor {
 	c := m.config
 	h := p.Norm(m.clamp(p, duplicate(p, x)), l.preAttend)
 	qkv := multiply(p, h, l.q, l.k, l.v)
 	q, k := p.Affine(qkv[0], l.perDim, nil), qkv[1]
 	relative := p.Linear(places, l.relative)[0]
-	a := engine.Attend{Layer: i, Heads: c.Heads, KVHeads: c.Heads, C: c.Width / c.Heads, Window: c.Back + 1, Ahead: c.Ahead,
+	a := engine.Attend{Heads: c.Heads, KVHeads: c.Heads, C: c.Width / c.Heads, Window: c.Back + 1, Ahead: c.Ahead,
 		Scale: 1, SoftCap: c.Cap, Relative: relative, Far: c.far()}
 	if !c.Old { // keys have a factor that their places have not
 		k = p.Scale(k, float32(math.Log1p(math.E)/math.Ln2))
@@ -250,7 +250,7 @@ func (m *conformer) hear(ctx context.Context, e engine.Engine, sounds []Sound) (
 		if ctx.Err() != nil {
 			return vision{}, p.End()
 		}
-		x = m.forward(p, &m.layers[i], i, x, places)
+		x = m.forward(p, &m.layers[i], x, places)
 		p.Keep(x, places)
 	}
 	x = p.Pick(x, in.kept)

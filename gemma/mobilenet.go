@@ -32,12 +32,10 @@ const mobileTower = "vision_tower.timm_model."
 func (b *binder) mobileNet(c *MobileNet) *mobileNet {
 	m := &mobileNet{config: c, stem: b.mobileConv(mobileTower+"conv_stem", 3, c.Stem, 3, 2, false)}
 	m.stem.bias, m.stem.act = b.weight(mobileTower+"conv_stem.conv.bias", c.Stem), true
-	layers := 0
 	for i, stage := range c.Stages {
 		var blocks []mobileBlock
 		for j, block := range stage {
-			blocks = append(blocks, b.mobileBlock(fmt.Sprintf("%sblocks.%d.%d.", mobileTower, i, j), block, layers))
-			layers++
+			blocks = append(blocks, b.mobileBlock(fmt.Sprintf("%sblocks.%d.%d.", mobileTower, i, j), block))
 		}
 		m.stages = append(m.stages, blocks)
 	}
@@ -106,8 +104,8 @@ func slide(p engine.Pass, x engine.Tensor, c engine.Conv2D, side int) (engine.Te
 	return p.Conv2D(x, c), out
 }
 
-// mobileBlock binds a block, the memory of which is that of the given layer.
-func (b *binder) mobileBlock(name string, c MobileBlock, layer int) mobileBlock {
+// mobileBlock binds a block.
+func (b *binder) mobileBlock(name string, c MobileBlock) mobileBlock {
 	inside, skip := c.In*c.Expand, c.In == c.Out && c.Stride == 1
 	switch c.Kind {
 	case EdgeResidual:
@@ -116,7 +114,7 @@ func (b *binder) mobileBlock(name string, c MobileBlock, layer int) mobileBlock 
 		back := b.normedConv(name+"conv_pwl.weight", name+"bn2.weight", inside, c.Out, 1, 1, false)
 		return &mobileChain{convs: []mobileConv{expand, back}, skip: skip}
 	case MultiQuery:
-		return b.mobileAttention(name, c, layer)
+		return b.mobileAttention(name, c)
 	}
 	out := &mobileChain{skip: skip}
 	stride := func(wanted bool) int { // one of them has it
@@ -177,7 +175,7 @@ type mobileAttention struct {
 	scale      engine.Weight
 }
 
-func (b *binder) mobileAttention(name string, c MobileBlock, layer int) *mobileAttention {
+func (b *binder) mobileAttention(name string, c MobileBlock) *mobileAttention {
 	d, all := c.Out, c.Heads*c.HeadSize
 	lin := func(part string, out, in int) engine.Weight {
 		return b.shaped(name+"attn."+part+".proj.weight", []int{out, in, 1, 1}, out, in)
@@ -186,7 +184,7 @@ func (b *binder) mobileAttention(name string, c MobileBlock, layer int) *mobileA
 		norm: engine.Norm{Weight: b.weight(name+"norm.weight", d), Eps: mobileEps},
 		q:    lin("query", all, d), k: lin("key", c.HeadSize, d), v: lin("value", c.HeadSize, d), o: lin("output", d, all),
 		stride: c.KeyStride,
-		attend: engine.Attend{Layer: layer, Heads: c.Heads, KVHeads: 1, C: c.HeadSize, Ahead: engine.All, Scale: float32(1 / math.Sqrt(float64(c.HeadSize)))},
+		attend: engine.Attend{Heads: c.Heads, KVHeads: 1, C: c.HeadSize, Ahead: engine.All, Scale: float32(1 / math.Sqrt(float64(c.HeadSize)))},
 		scale:  b.weight(name+"layer_scale.gamma", d),
 	}
 	if m.stride > 1 {

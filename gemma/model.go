@@ -121,7 +121,7 @@ func (m *Model) bindText(b *binder) {
 	var embed engine.Weight
 	if c.Encoder != nil {
 		embed = b.weight("encoder.embed_tokens.weight", c.Encoder.Vocab, c.Encoder.Width)
-		m.encoder, _ = b.stack(c.Encoder, "encoder.", 0)
+		m.encoder = b.passing(c.Encoder, "encoder.")
 		m.encoder.embed = embed
 	}
 	if name := prefix + "embed_tokens.weight"; c.Encoder == nil || b.has(name) {

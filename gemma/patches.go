@@ -23,7 +23,7 @@ func (b *binder) patchTower(c *Config) *patchTower {
 	defer done()
 	v := c.Patches
 	const tower = "vision_tower."
-	s, _ := b.stack(&v.Stack, tower+"encoder.", 0)
+	s := b.passing(&v.Stack, tower+"encoder.")
 	out := &patchTower{
 		config: v, stack: s,
 		patch:  linear{w: b.patchWeight(tower+"patch_embedder.input_proj.weight", v.Width, v.Patch)},

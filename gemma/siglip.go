@@ -27,7 +27,7 @@ func (b *binder) siglip(c *Config) *siglipTower {
 	v := c.SigLIP
 	d, n := v.Width, v.Side*v.Side
 	const tower = "vision_tower."
-	s, _ := b.stack(&v.Stack, tower+"encoder.", 0)
+	s := b.passing(&v.Stack, tower+"encoder.")
 	out := &siglipTower{
 		config: v, stack: s,
 		patch: linear{
@@ -170,7 +170,7 @@ func (b *binder) attentionPool(name string, c *SigLIP) *attentionPool {
 		probe: b.shaped(name+".probe", []int{1, 1, d}, 1, d),
 		q:     part(0), k: part(1), v: part(2),
 		o:      linear{w: b.weight(name+".attention.o_proj.weight", d, d), bias: b.weight(name+".attention.o_proj.bias", d)},
-		attend: engine.Attend{Layer: len(c.Layers), Heads: a.Heads, KVHeads: a.KVHeads, C: a.HeadSize, Ahead: engine.All, Scale: a.Scale},
+		attend: engine.Attend{Heads: a.Heads, KVHeads: a.KVHeads, C: a.HeadSize, Ahead: engine.All, Scale: a.Scale},
 		norm:   b.layerNorm(name+".layernorm", d, c.NormEps),
 		feed:   s.feed(name+".mlp", c.Layers[0].Feed),
 	}
@@ -213,7 +213,7 @@ type pairs struct {
 func (b *binder) pairs(c *Config) *pairs {
 	t := c.Pairs
 	const tower = "text_model."
-	s, _ := b.stack(&t.Stack, tower+"encoder.", 0)
+	s := b.passing(&t.Stack, tower+"encoder.")
 	s.embed = b.weight(tower+"embeddings.token_embedding.weight", t.Vocab, t.Width)
 	return &pairs{
 		vision: b.siglip(c), text: s,

@@ -3,6 +3,7 @@ package gemma
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"lapidary/engine"
@@ -37,22 +38,37 @@ type stackBinder struct {
 	layers      []engine.CacheLayer // what its memory keeps
 	memory      map[int]int         // where among them a layer's own is
 	sourceWidth int                 // of what cross attention looks at
+	passing     bool                // nothing is left behind a pass
 }
 
 // stack binds all of a stack but its embedding.
 func (b *binder) stack(config *Stack, prefix string, sourceWidth int) (*stack, []engine.CacheLayer) {
 	s := &stackBinder{binder: b, config: config, prefix: prefix, memory: map[int]int{}, sourceWidth: sourceWidth}
+	return s.bind(), s.layers
+}
+
+// passing binds a stack that leaves nothing behind a pass, a tower's or an
+// encoder's: its layers take turns with one memory, since 27 of them would hold
+// a gigabyte of 4,096 patches until the pass ends.
+func (b *binder) passing(config *Stack, prefix string) *stack {
+	reads := func(l Layer) bool { return l.Attention.Reads > 0 }
+	s := &stackBinder{binder: b, config: config, prefix: prefix, memory: map[int]int{}, passing: !slices.ContainsFunc(config.Layers, reads)}
+	return s.bind()
+}
+
+func (s *stackBinder) bind() *stack {
+	config, prefix := s.config, s.prefix
 	out := &stack{config: config, inputs: s.perLayer(), fan: s.fan()}
 	if s.has(prefix + "norm.weight") {
 		out.norm = s.norm(prefix+"norm", config.Width)
 	}
 	for i, layer := range config.Layers {
 		out.blocks = append(out.blocks, s.block(i, layer))
-		if b.err == nil && out.blocks[i].mixer.stores() {
+		if s.err == nil && out.blocks[i].mixer.stores() {
 			out.tail = i
 		}
 	}
-	return out, s.layers
+	return out
 }
 
 // layer is how the names of layer i begin.
@@ -61,6 +77,9 @@ func (b *stackBinder) layer(i int) string { return fmt.Sprintf("%slayers.%d", b.
 // remember adds a memory, that of layer i if it is not negative, and returns
 // its place.
 func (b *stackBinder) remember(i int, l engine.CacheLayer) int {
+	if b.passing {
+		return 0
+	}
 	b.layers = append(b.layers, l)
 	if i >= 0 {
 		b.memory[i] = len(b.layers) - 1
