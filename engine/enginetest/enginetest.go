@@ -24,7 +24,7 @@ func Run(t *testing.T, new func(t *testing.T) engine.Engine) {
 		{"Columns", columns}, {"Expect", expects}, {"BlockLinear", blockLinears}, {"Experts", experts},
 		{"Conv2D", conv2Ds}, {"CumulativeNorm", cumulativeNorms}, {"Recur", recurs},
 		{"Attend", attends}, {"Together", together}, {"Pieces", pieces}, {"LongCache", longCaches}, {"Shared", sharedLayers}, {"SomeRows", someRows},
-		{"Ahead", aheads}, {"Anchored", anchors}, {"Groups", groups}, {"Relative", relatives}, {"Source", sources}, {"Behind", behinds},
+		{"Ahead", aheads}, {"Anchored", anchors}, {"Groups", groups}, {"Relative", relatives}, {"Source", sources}, {"Behind", behinds}, {"Turns", turns},
 		{"Precision", precisions}, {"Int8", int8Caches},
 		{"Cache", caches}, {"Truncate", truncates}, {"Window", windows}, {"Failure", failures}, {"Life", lives},
 		{"Interleaved", interleaved}, {"Concurrent", concurrent}, {"ConcurrentKinds", concurrentKinds},

@@ -81,6 +81,16 @@ func (l *lab) seen(a engine.Attend) {
 	}
 }
 
+// turns: layers of several shapes that store in one place, each for itself.
+func turns(l *lab) {
+	p := l.Begin(l.Context(), []engine.Span{{Rows: 40}, {Rows: 150}})
+	for _, a := range slices.Concat(sights, sights) {
+		a.Ahead = engine.All
+		attend(p, a, l.normals(190*a.Heads*a.C), l.normals(190*a.KVHeads*a.C), l.normals(190*a.KVHeads*a.C))
+	}
+	l.end(p)
+}
+
 // groups numbers n rows: stretches of one number, some of them 0, and now and
 // then a number that comes again.
 func (l *lab) groups(n int) []int32 {
