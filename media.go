@@ -19,7 +19,8 @@ import (
 )
 
 // Media is a picture, a sound or a video that goes into a prompt. Pictures and
-// sounds may be given as bytes; a video is a file.
+// sounds may be given as bytes; a video is a file. A family that has no place for
+// videos sees eight frames of one as pictures.
 type Media struct {
 	Type string // [chat.Image], [chat.Audio] or [chat.Video]
 	Path string
@@ -313,35 +314,46 @@ func (m *Model) fillSound(ctx context.Context, v []float32) ([]float32, error) {
 	return slices.Concat(v, slices.Repeat(last, missing)), nil
 }
 
+// storyboard is how many frames of a video go in as pictures of their own, where
+// a family has no place for videos.
+const storyboard = 8
+
 func (m *Model) attachVideo(ctx context.Context, media Media) (*Attachment, error) {
 	p, err := m.processors()
 	switch {
 	case err != nil:
 		return nil, err
-	case p.Video == nil:
-		return nil, fmt.Errorf("a %s model takes no videos: take pictures out of it", m.core.Config().Family)
 	case media.Path == "":
 		return nil, errors.New("a video is read from a file: give its path")
 	}
-	if err := media.adjust(&p.Video.Config); err != nil {
+	each, take := &p.Image, video.Options{Frames: storyboard}
+	if p.Video != nil {
+		each, take = &p.Video.Config, video.OptionsFor(*p.Video)
+	}
+	if err := media.adjust(each); err != nil {
 		return nil, err
 	}
-	part := chat.Part{Type: chat.Video}
 	var images []*picture.Image
-	for f, err := range video.Frames(ctx, media.Path, video.OptionsFor(*p.Video)) {
+	var times []float64
+	for f, err := range video.Frames(ctx, media.Path, take) {
 		if err != nil {
 			return nil, err
 		}
-		images = append(images, f.Image)
-		part.Times = append(part.Times, f.Time.Seconds())
+		images, times = append(images, f.Image), append(times, f.Time.Seconds())
 	}
-	seen, err := m.look(ctx, p.Video.Config, images)
+	seen, err := m.look(ctx, *each, images)
 	if err != nil {
 		return nil, err
 	}
-	frames := slices.Concat(seen...)
-	part.Tokens = m.counts(frames)
-	a := &Attachment{Parts: []chat.Part{part}, vectors: [][][]float32{frames}}
+	a := &Attachment{}
+	if p.Video != nil {
+		frames := slices.Concat(seen...)
+		a.Parts, a.vectors = []chat.Part{{Type: chat.Video, Times: times, Tokens: m.counts(frames)}}, [][][]float32{frames}
+	} else {
+		for _, frame := range seen {
+			a.Parts, a.vectors = append(a.Parts, chat.Part{Type: chat.Image, Tokens: m.counts(frame)}), append(a.vectors, frame)
+		}
+	}
 	return a, m.attachTrack(ctx, media.Path, a)
 }
 
