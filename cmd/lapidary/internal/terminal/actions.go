@@ -223,6 +223,7 @@ func (c *chatter) cmdLoad(ctx context.Context, name string) error {
 	next.markdown = next.markdown && !c.tty.dumb
 	next.think = next.think && c.model.Thinks()
 	c.settings, c.messages = next, messages
+	c.last = nil
 	c.recount()
 	c.note("loaded %s, %d messages, saved %s with %s", name, len(x.Messages), x.Saved.Local().Format("2006-01-02 15:04"), x.Model)
 	return nil
@@ -254,6 +255,7 @@ func (c *chatter) lookAgain(ctx context.Context, name string, x session) ([]mess
 
 func (c *chatter) cmdClear(context.Context, string) error {
 	c.messages = nil
+	c.last = nil
 	c.recount()
 	c.note("cleared")
 	if len(c.pending) > 0 {
@@ -264,7 +266,7 @@ func (c *chatter) cmdClear(context.Context, string) error {
 
 // recount finds out what the context holds after the conversation changed.
 func (c *chatter) recount() {
-	c.last, c.used = nil, 0
+	c.used = 0
 	if len(c.messages) == 0 {
 		return
 	}
@@ -289,6 +291,7 @@ func (c *chatter) cmdUndo(context.Context, string) error {
 	if err != nil {
 		return err
 	}
+	c.last = nil
 	c.recount()
 	c.note("took back “%s”; %d messages are left", brief(last.Content, 50), len(c.messages))
 	if len(last.attached) > 0 {

@@ -38,12 +38,19 @@ func (c *chatter) answer(ctx context.Context, text string, attached []*attachmen
 	if said != "" {
 		c.messages = append(messages, message{Message: chat.Message{Role: chat.Assistant, Content: said}})
 	}
-	err = c.stopped(ctx, err, "stopped") // what was said until then counts
-	if err != nil {
+	halted := err != nil
+	remark := "stopped" // what was said until then counts
+	if said == "" {
+		remark = "stopped before an answer; the message isn't kept"
+	}
+	if err = c.stopped(ctx, err, remark); err != nil {
 		return said != "", err
 	}
-	if said == "" && (c.last != nil || r.thought) {
+	if said == "" && !halted && c.last != nil {
 		c.note("The model ended its answer before saying anything; the message isn't kept.")
+	}
+	if r.thought {
+		c.recount() // the next prompt has no thoughts
 	}
 	if len(r.calls) > 0 {
 		c.note("The model asks for a tool (%s), and there are none here.", strings.Join(r.calls, ", "))

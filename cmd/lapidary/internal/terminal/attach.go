@@ -101,12 +101,12 @@ func (c *chatter) cmdVideo(ctx context.Context, files string) error {
 
 // attach has the model look at files, which go with the next message.
 func (c *chatter) attach(ctx context.Context, kind, args string) error {
-	if args == "" {
-		return fmt.Errorf("/%s FILE: a file is missing", kind)
-	}
 	files, err := paths(args)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case len(files) == 0:
+		return fmt.Errorf("/%s FILE: a file is missing", kind)
 	}
 	before := len(c.pending)
 	for _, f := range files {

@@ -5,6 +5,7 @@ package terminal
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -178,10 +179,18 @@ func TestSaveWithAttachments(t *testing.T) {
 func TestThoughts(t *testing.T) {
 	w := open(t, t.TempDir(), 100, 40)
 	w.say("think")
-	want := ">>> think\nThinking:\nFirst [2Jthis,\nthen that.\n\nSo it is.\n>>>"
+	want := ">>> think\nThinking:\nFirst [2Jthis or this,\nthen that.\n\nSo it is.\n>>>"
 	if got := w.text(); !strings.Contains(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
+	lines := w.lines()
+	for text, want := range map[string]bool{"then that.": true, "So it is.": false} {
+		if _, faint := w.cell(0, slices.Index(lines, text)); faint != want {
+			t.Errorf("%q is shown faint: %v", text, faint)
+		}
+	}
+	w.say("/stats")
+	w.see("8 of 400 tokens") // the next prompt has no thoughts
 	w.say("/think on")
 	w.see("think is on")
 	w.say("report")
@@ -195,7 +204,7 @@ func TestThoughts(t *testing.T) {
 	w.send("ponder" + enter)
 	w.see("thinking.")
 	w.send(ctrlC)
-	w.see("stopped")
+	w.see("stopped before an answer; the message isn't kept")
 	w.say("ponder briefly")
 	w.see("before saying anything; the message isn't kept")
 	w.say("report")
@@ -221,7 +230,7 @@ func TestThoughtsWhereNothingMoves(t *testing.T) {
 	w.see("1 messages, the last: [image[10]] and [audio[7]]")
 	w.prompt()
 	w.send("think" + enter)
-	w.see("Thinking:\nFirst [2Jthis,\nthen that.\n\nSo it *is*.\n>>>")
+	w.see("Thinking:\nFirst [2Jthis or this,\nthen that.\n\nSo it *is*.\n>>>")
 }
 
 func TestTextWithAttachments(t *testing.T) {

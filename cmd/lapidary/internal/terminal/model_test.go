@@ -188,7 +188,7 @@ func (s *scripted) reply() (reply string, delay time.Duration) {
 	case "escape":
 		return "\x1b]0;owned\a\x1b[2Jsafe", 0
 	case "think":
-		return "<|channel>thought\nFirst \x1b[2Jthis,\nthen that.\n<channel|>So it *is*.", 0
+		return "<|channel>thought\nFirst \x1b[2Jthis or this,\nthen that.\n<channel|>So it *is*.", 0
 	case "ponder":
 		return "<|channel>thought\n" + strings.Repeat("hmm ", 10000), 2 * time.Millisecond
 	case "ponder briefly":
