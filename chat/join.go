@@ -108,7 +108,9 @@ func (j *joiner) place(p piece) error {
 
 // softID is the token of a soft place. The configuration's comes first: the
 // model compares with it. A video's may be missing, since Gemma 4's published
-// vocabularies got it late; its frames then stand as pictures.
+// vocabularies got it late; its frames then stand as pictures. GGUF files of
+// Gemma 3 end before it, their towers being in another file: any token may hold
+// the places of vectors there, and the one that opens them is at hand.
 func (j *joiner) softID(p piece) (int32, bool) {
 	if id, ok := j.soft[p.part.Type]; ok {
 		return id, true
@@ -119,7 +121,7 @@ func (j *joiner) softID(p piece) (int32, bool) {
 	if p.part.Type == Video {
 		return j.ID(gemma4Media[Image].soft)
 	}
-	return 0, false
+	return j.ID(p.open)
 }
 
 // spells reports whether a token of text is a control token written out. What

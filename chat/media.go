@@ -96,7 +96,7 @@ func (f form) one(w *writer, p *Part, i int) {
 	if f.open != "" {
 		w.markup(f.open)
 	}
-	w.pieces = append(w.pieces, piece{kind: soft, s: f.soft, n: p.Tokens[i], part: p})
+	w.pieces = append(w.pieces, piece{kind: soft, s: f.soft, n: p.Tokens[i], part: p, open: f.open})
 	if f.close != "" {
 		w.markup(f.close)
 	}

@@ -128,8 +128,8 @@ func TestRefusedMedia(t *testing.T) {
 	if err == nil {
 		t.Error("a picture was lost by a template that has no place for it")
 	}
-	_, err = BuiltIn("gemma3").prompt(gemma(), Conversation{Messages: []Message{{Role: User, Parts: []Part{{Type: Image, Tokens: []int{1}}}}}})
-	if err == nil || !strings.Contains(err.Error(), "no token <image_soft_token>") {
+	_, err = BuiltIn("gemma4").prompt(gemma(), Conversation{Messages: []Message{{Role: User, Parts: []Part{{Type: Image, Tokens: []int{1}}}}}})
+	if err == nil || !strings.Contains(err.Error(), "no token <|image|>") {
 		t.Errorf("a vocabulary without soft tokens: %v", err)
 	}
 }

@@ -13,6 +13,7 @@ type piece struct {
 	s    string // the text, or the token's spelling
 	n    int    // soft: how many
 	part *Part  // media and soft: whose
+	open string // soft: the token before them; empty for none
 }
 
 type kind int

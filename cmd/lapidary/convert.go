@@ -25,7 +25,9 @@ func newConvertCmd() *cobra.Command {
 		Long: `Turn a Hugging Face folder (safetensors, config.json, the tokenizer's files) into a
 GGUF file, or a GGUF file into such a folder. OUT is a file when its name ends in
 .gguf, and a folder otherwise, which must not hold anything yet. What is written is
-there as a whole or not at all. Gemma 1, 2 and 3 can be converted, for text.
+there as a whole or not at all. Converted is every Gemma that llama.cpp has a form
+for (1, 2, 3, 3n, 4, its drafting assistants, EmbeddingGemma); of one that sees or
+hears, the language model.
 For fewer bits than 16 use: lapidary quantize`,
 		Example: `  lapidary convert ./gemma-3-1b gemma-3-1b.gguf
   lapidary convert gemma3:270m-pt ./gemma-3-270m --dtype F32`,

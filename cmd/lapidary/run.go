@@ -166,7 +166,7 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 		return misuse("--%s needs a prompt that says what to do with it", f.media[0].Type)
 	}
 	if !r.given {
-		return talk(c.Context(), m, terminal.Options{Params: p, System: f.system, Markdown: true, Stats: f.stats})
+		return talk(c.Context(), m, terminal.Options{Params: p, System: f.system, Markdown: true, Stats: f.stats, Think: f.think})
 	}
 	if err := f.encode(c.Context(), m, &a, r.prompt, &p); err != nil {
 		return interruption(c.Context(), err)
