@@ -86,7 +86,7 @@ func (r *metaReader) patchTower(width int) (*PatchTower, error) {
 	d, layers, heads := r.size("embedding_length"), r.size("block_count"), r.size("attention.head_count")
 	feed, patch, pool := r.size("feed_forward_length"), r.size("patch_size"), r.sizeOr("projector.scale_factor", 3)
 	norm, _ := r.from.Tensor(layer + "self_attn.q_norm.weight")
-	size := norm.Cols()
+	size := max(norm.Cols(), 1) // 1 where there is none, which cannot turn
 	kvHeads := r.rows(layer+"self_attn.k_proj.weight", 0) / size
 	places := r.rows("vision_tower.patch_embedder.position_embedding_table", 0) / 2
 	_, standard := r.from.Tensor("vision_tower.std_scale")

@@ -147,6 +147,9 @@ func (r *repo) pull(ctx context.Context, j *job) (manifest, error) {
 		return m, err
 	}
 	m.Weights = filepath.Join(c.snapshot(commit), filepath.FromSlash(main))
+	for _, name := range towers(wanted, main) {
+		m.Projector = filepath.Join(c.snapshot(commit), filepath.FromSlash(name))
+	}
 	m.Owned = readClaims(j.dir)
 	return m, nil
 }
@@ -242,7 +245,7 @@ func (r *repo) choose(names []string) (wanted []string, main string, err error) 
 		if !slices.Contains(names, r.file) {
 			return nil, "", fmt.Errorf("%w: %s has no file %s", ErrUnknown, r.id, r.file)
 		}
-		return append(wanted, shards(names, r.file)...), r.file, nil
+		return slices.Concat(wanted, shards(names, r.file), towers(names, r.file)), r.file, nil
 	case r.quant == "" && slices.Contains(names, "config.json") && slices.ContainsFunc(names, rootSafetensors):
 		for _, n := range names {
 			if wantedOfFolder(n) {
@@ -252,14 +255,37 @@ func (r *repo) choose(names []string) (wanted []string, main string, err error) 
 		return wanted, ".", nil
 	}
 	file, err := r.chooseGGUF(names)
-	return append(wanted, shards(names, file)...), file, err
+	return slices.Concat(wanted, shards(names, file), towers(names, file)), file, err
+}
+
+// isTowers recognises the file of a GGUF model's picture and sound towers, as
+// llama.cpp's tools name it.
+func isTowers(file string) bool { return strings.Contains(strings.ToLower(path.Base(file)), "mmproj") }
+
+// towers is the file of towers in the folder of a GGUF file, none if that is one
+// itself: of several that in half precision, which loses nothing to speak of,
+// else the first.
+func towers(names []string, file string) []string {
+	var found []string
+	for _, n := range names {
+		if isTowers(n) && strings.HasSuffix(n, ".gguf") && path.Dir(n) == path.Dir(file) {
+			found = append(found, n)
+		}
+	}
+	if len(found) == 0 || isTowers(file) || !strings.HasSuffix(file, ".gguf") {
+		return nil
+	}
+	if i := slices.IndexFunc(found, func(n string) bool { return namesQuant(path.Base(n), "F16") }); i >= 0 {
+		return found[i : i+1]
+	}
+	return found[:1]
 }
 
 func (r *repo) chooseGGUF(names []string) (string, error) {
 	var ggufs, fit []string
 	for _, n := range names {
 		m := shardRule().FindStringSubmatch(n)
-		if !strings.HasSuffix(n, ".gguf") || strings.Contains(path.Base(n), "mmproj") || m != nil && m[2] != "00001" {
+		if !strings.HasSuffix(n, ".gguf") || isTowers(n) || m != nil && m[2] != "00001" {
 			continue
 		}
 		ggufs = append(ggufs, n)

@@ -180,15 +180,21 @@ func TestHFChoosesAFile(t *testing.T) {
 	s := testStore(t)
 	h := testHF(t)
 	q4, q8 := hubtest.GGUF(1000, 5), hubtest.GGUF(2000, 6)
+	towers := hubtest.GGUF(3000, 11)
 	s1, s2 := hubtest.GGUF(100, 7), hubtest.GGUF(200, 8)
 	h.Put("org/quants", &hubtest.Repo{Licence: "apache-2.0", Files: map[string][]byte{"config.json": []byte("{}")}, Large: map[string][]byte{
-		"m-Q4_K_M.gguf": q4, "sub/m-Q8_0.gguf": q8, "mmproj-f16.gguf": q8, "m-BF16.gguf": q8,
+		"m-Q4_K_M.gguf": q4, "sub/m-Q8_0.gguf": q8, "mmproj-BF16.gguf": q8, "mmproj-f16.gguf": towers, "m-BF16.gguf": q8,
 		"big-F16-00001-of-00002.gguf": s1, "big-F16-00002-of-00002.gguf": s2,
 	}})
 	_, err := s.Pull(t.Context(), "hf:org/quants", nil)
 	mustFail(t, err, nil, "4 files fit", "m-Q4_K_M.gguf", "sub/m-Q8_0.gguf", "big-F16-00001-of-00002.gguf")
 	mustHold(t, mustPull(t, s, "hf:org/quants/sub/m-Q8_0.gguf", nil).Path, q8)
-	mustHold(t, mustPull(t, s, "hf:org/quants:q4_k_m", nil).Path, q4)
+	four := mustPull(t, s, "hf:org/quants:q4_k_m", nil)
+	mustHold(t, four.Path, q4)
+	mustHold(t, four.Projector, towers)
+	if filepath.Dir(four.Projector) != filepath.Dir(four.Path) || four.Size < int64(len(q4)+len(towers)) {
+		t.Errorf("%d bytes, towers in %s", four.Size, four.Projector)
+	}
 	l := mustPull(t, s, "hf:org/quants:F16", nil)
 	mustHold(t, l.Path, s1)
 	mustHold(t, filepath.Join(filepath.Dir(l.Path), "big-F16-00002-of-00002.gguf"), s2)

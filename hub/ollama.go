@@ -91,7 +91,7 @@ const (
 )
 
 var layerFiles = map[string]string{
-	kindModel: "model.gguf", kindProjector: "projector.gguf", kindLicence: "LICENSE",
+	kindModel: "model.gguf", kindProjector: "mmproj.gguf", kindLicence: "LICENSE",
 	"template": "template.gotmpl", "system": "system.txt", "params": "params.json",
 }
 

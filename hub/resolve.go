@@ -68,12 +68,13 @@ func (s *Store) resolvePath(ref reference) (Local, error) {
 }
 
 // modelIn finds the model that a folder holds: itself in Hugging Face's
-// layout, else the only GGUF file in it.
+// layout, else the only GGUF file in it that is no model's towers.
 func modelIn(dir string) (string, error) {
 	if exists(filepath.Join(dir, "config.json")) {
 		return dir, nil
 	}
 	ggufs, err := filepath.Glob(filepath.Join(globEscape(dir), "*.gguf"))
+	ggufs = slices.DeleteFunc(ggufs, func(file string) bool { return isTowers(filepath.Base(file)) })
 	switch {
 	case err != nil:
 		return "", err

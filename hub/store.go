@@ -186,6 +186,9 @@ func (m manifest) local(dir string) (Local, error) {
 	}
 	if filepath.IsAbs(m.Weights) {
 		l.Size += diskSize(l.Path)
+		if l.Projector != "" {
+			l.Size += diskSize(l.Projector)
+		}
 	}
 	if _, err := os.Stat(l.Path); err != nil {
 		return Local{}, fmt.Errorf("%s: its weights are gone (%s): %w; pull it again with --force", m.Name, l.Path, ErrNotPulled)

@@ -62,6 +62,7 @@ func TestResolvePaths(t *testing.T) {
 	writeTestFile(t, "m.gguf", []byte("GGUF"))
 	writeTestFile(t, "hf/config.json", []byte("{}"))
 	writeTestFile(t, "one/x.gguf", []byte("GGUF"))
+	writeTestFile(t, "one/mmproj-x.gguf", []byte("GGUF"))
 	writeTestFile(t, "two/x.gguf", []byte("GGUF"))
 	writeTestFile(t, "two/y.gguf", []byte("GGUF"))
 	writeTestFile(t, "none/readme", nil)
