@@ -12,12 +12,12 @@ type joiner struct {
 	vocabulary
 	Prompt
 	waiting  strings.Builder // text that may go on
-	reserved map[int32]bool  // what text must not become
+	reserved map[string]bool // what text must not become
 	soft     map[string]int32
 }
 
 func (t *Template) join(v vocabulary, pieces []piece) (Prompt, error) {
-	j := joiner{vocabulary: v, reserved: t.reserved(v), soft: t.soft}
+	j := joiner{vocabulary: v, reserved: t.reserved(), soft: t.soft}
 	last := ""
 	for _, p := range pieces {
 		switch p.kind {
@@ -44,14 +44,12 @@ func (t *Template) join(v vocabulary, pieces []piece) (Prompt, error) {
 
 // reserved are the media tokens. Most are control tokens, which text never
 // becomes; of <image>, PaliGemma's, not every vocabulary says so.
-func (t *Template) reserved(v vocabulary) map[int32]bool {
-	ids := map[int32]bool{}
+func (t *Template) reserved() map[string]bool {
+	names := map[string]bool{}
 	for _, name := range t.family.media.tokens() {
-		if id, ok := v.ID(name); ok {
-			ids[id] = true
-		}
+		names[name] = true
 	}
-	return ids
+	return names
 }
 
 // flush encodes the text that waits.
@@ -59,7 +57,7 @@ func (j *joiner) flush() {
 	s := j.waiting.String()
 	j.waiting.Reset()
 	for _, t := range j.Encode(s) {
-		if !j.reserved[t.ID] {
+		if !j.reserved[s[t.From:t.To]] {
 			j.IDs = append(j.IDs, t.ID)
 			continue
 		}

@@ -101,11 +101,11 @@ func (t *Tokenizer) Control(id int32) bool {
 
 // ID finds a token by its spelling, which is [Tokenizer.Piece]'s.
 func (t *Tokenizer) ID(piece string) (int32, bool) {
-	e := t.ready()
-	plain := strings.ReplaceAll(piece, spaceMark, " ")
-	if id := e.symbols.find(piece); id != none && t.Control(id) {
+	if id := t.symbol(piece); t.Control(id) {
 		return id, true
 	}
+	e := t.ready()
+	plain := strings.ReplaceAll(piece, spaceMark, " ")
 	if id := e.symbols.find(plain); id != none && !t.Control(id) {
 		return id, true
 	}
@@ -114,6 +114,21 @@ func (t *Tokenizer) ID(piece string) (int32, bool) {
 	}
 	id := e.find(plain)
 	return id, id != none
+}
+
+// symbol is the first control or user-defined piece with this text, or none. A
+// chat asks for a few when a program starts: looking at all 6,414 of Gemma 3
+// takes 15 µs, making the encoder that finds them faster 10 ms.
+func (t *Tokenizer) symbol(text string) int32 {
+	if e := t.encoder.Load(); e != nil {
+		return e.symbols.find(text)
+	}
+	for _, id := range t.symbols {
+		if string(t.piece(id)) == text {
+			return id
+		}
+	}
+	return none
 }
 
 // Decode is the text that ids stand for, without control tokens and ids outside
