@@ -1,6 +1,7 @@
 package gemma
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -129,7 +130,7 @@ func (r *metaReader) heads(s *settings) {
 // layers, which many files leave out.
 func (r *metaReader) ropes(s *settings, t trait) {
 	base := r.number("rope.freq_base", r.number("rope.global.freq_base", defaultBase(t)))
-	local := r.number("rope.local.freq_base", r.number("rope.freq_base_local", or(t.localBase, base)))
+	local := r.number("rope.local.freq_base", r.number("rope.freq_base_local", cmp.Or(t.localBase, base)))
 	s.ropeGlobal = engine.Rope{Base: base, Scale: r.ropeScale()}
 	s.ropeLocal = engine.Rope{Base: r.number("rope.freq_base_swa", local), Scale: 1}
 	if !t.scalars {
@@ -258,13 +259,6 @@ func (r *metaReader) drafter(c Config, s settings) (Config, error) {
 		c.Layers[i].Attention.Foreign = true
 	}
 	return c, nil
-}
-
-func or[T int | float64](v, otherwise T) T {
-	if v != 0 {
-		return v
-	}
-	return otherwise
 }
 
 // metaReader reads keys of one architecture and keeps the first error.

@@ -2,6 +2,7 @@ package gemma
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -269,17 +270,17 @@ func (h *hfConfig) ropes(t trait) (global, local engine.Rope, err error) {
 		byKind.Full = &flat
 	}
 	if byKind.Sliding == nil {
-		byKind.Sliding = &hfRope{Theta: or(h.RopeLocal, or(t.localBase, byKind.Full.Theta)), Proportion: byKind.Full.Proportion}
+		byKind.Sliding = &hfRope{Theta: cmp.Or(h.RopeLocal, t.localBase, byKind.Full.Theta), Proportion: byKind.Full.Proportion}
 	}
-	size := or(h.HeadSize, 256)
-	globalSize := or(h.GlobalHeadSize, size)
+	size := cmp.Or(h.HeadSize, 256)
+	globalSize := cmp.Or(h.GlobalHeadSize, size)
 	for _, k := range h.PerLayerConfig {
-		globalSize = or(k.HeadSize, globalSize)
+		globalSize = cmp.Or(k.HeadSize, globalSize)
 	}
 	if global, err = byKind.Full.rope(defaultBase(t), globalSize, t.turning); err != nil {
 		return global, local, err
 	}
-	local, err = byKind.Sliding.rope(or(t.localBase, 10000), size, t.turning)
+	local, err = byKind.Sliding.rope(cmp.Or(t.localBase, 10000), size, t.turning)
 	return global, local, err
 }
 
@@ -295,8 +296,8 @@ func defaultBase(t trait) float64 {
 // head turns by itself, or, in the "proportional" kind, the first angles of
 // the whole head are other than 0.
 func (r *hfRope) rope(base float64, size int, part float64) (engine.Rope, error) {
-	rope := engine.Rope{Base: or(r.Theta, base), Scale: 1}
-	share := value(r.Proportion, or(part, 1))
+	rope := engine.Rope{Base: cmp.Or(r.Theta, base), Scale: 1}
+	share := value(r.Proportion, cmp.Or(part, 1))
 	if !(share > 0 && share <= 1) {
 		return rope, fmt.Errorf("config.json: partial_rotary_factor is %v, want more than 0 and at most 1", share)
 	}
@@ -306,7 +307,7 @@ func (r *hfRope) rope(base float64, size int, part float64) (engine.Rope, error)
 			rope.Size = int(share * float64(size))
 		}
 	case "linear":
-		rope.Scale = 1 / or(r.Factor, 1)
+		rope.Scale = 1 / cmp.Or(r.Factor, 1)
 	case "proportional":
 		if share < 1 {
 			rope.Turn = int(share * float64(size) / 2)
@@ -322,12 +323,12 @@ func (r *hfRope) rope(base float64, size int, part float64) (engine.Rope, error)
 
 // globals are the heads of global layers, which Gemma 4 makes wider.
 func (h *hfConfig) globals(s *settings) {
-	s.globalHeadSize, s.globalKVHeads = or(h.GlobalHeadSize, s.headSize), s.kvHeads
+	s.globalHeadSize, s.globalKVHeads = cmp.Or(h.GlobalHeadSize, s.headSize), s.kvHeads
 	if h.GlobalKVHeads != nil && (h.TiedKV || !traits[s.family].gated) {
 		s.globalKVHeads = *h.GlobalKVHeads
 	}
 	for _, k := range h.PerLayerConfig {
-		s.globalHeadSize, s.globalKVHeads = or(k.HeadSize, s.globalHeadSize), or(k.KVHeads, s.globalKVHeads)
+		s.globalHeadSize, s.globalKVHeads = cmp.Or(k.HeadSize, s.globalHeadSize), cmp.Or(k.KVHeads, s.globalKVHeads)
 	}
 }
 

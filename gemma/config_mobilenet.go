@@ -2,6 +2,7 @@ package gemma
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -160,7 +161,7 @@ func (b *hfMobileBlock) block() (MobileBlock, error) {
 	case "uir":
 		out.Kind, out.Start, out.Mid, out.End = InvertedBottleneck, b.Start, b.Mid, b.End
 	case "mqa":
-		out.Kind, out.Heads, out.HeadSize, out.KeyStride, out.Kernel = MultiQuery, b.Heads, b.KeySize, or(b.KeyStride, 1), b.Thinning
+		out.Kind, out.Heads, out.HeadSize, out.KeyStride, out.Kernel = MultiQuery, b.Heads, b.KeySize, cmp.Or(b.KeyStride, 1), b.Thinning
 		if b.KeySize != b.ValueSize {
 			return out, fmt.Errorf("keys of %d and values of %d elements are not supported", b.KeySize, b.ValueSize)
 		}
@@ -205,7 +206,7 @@ func (b *MobileBlock) check() error {
 	case EdgeResidual:
 		kernels, bounds = []int{b.Kernel}, append(bounds, bound{"expansion", b.Expand, 64})
 	case InvertedBottleneck:
-		kernels, bounds = []int{or(b.Start, 1), or(b.Mid, 1), or(b.End, 1)}, append(bounds, bound{"expansion", b.Expand, 64})
+		kernels, bounds = []int{cmp.Or(b.Start, 1), cmp.Or(b.Mid, 1), cmp.Or(b.End, 1)}, append(bounds, bound{"expansion", b.Expand, 64})
 		if b.Stride > 1 && b.Start+b.Mid+b.End == 0 {
 			return fmt.Errorf("config: a stride of %d without a convolution", b.Stride)
 		}

@@ -1,6 +1,7 @@
 package gemma
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -139,10 +140,10 @@ func readTower(published string, data []byte, where string) (hfTower, error) {
 	if err := json.Unmarshal(data, &t); err != nil {
 		return t, fmt.Errorf("config.json: %s: %w", where, err)
 	}
-	return t, within(bound{"tower layers", or(t.Layers, 1), maxLayers}, bound{"tower width", or(t.Width, 1), maxWidth},
-		bound{"tower feed-forward width", or(t.Feed, 1), maxWidth}, bound{"tower heads", or(t.Heads, 1), max(1, t.Width)},
-		bound{"tower key-value heads", or(t.KVHeads, 1), or(t.Heads, 1)}, bound{"tower head size", or(t.HeadSize, 1), maxWidth},
-		bound{"patch size", or(t.Patch, 1), 1 << 12}, bound{"picture size", or(t.Image, 1), 1 << 16}, bound{"pooling", or(t.Pool, 1), 1 << 8})
+	return t, within(bound{"tower layers", cmp.Or(t.Layers, 1), maxLayers}, bound{"tower width", cmp.Or(t.Width, 1), maxWidth},
+		bound{"tower feed-forward width", cmp.Or(t.Feed, 1), maxWidth}, bound{"tower heads", cmp.Or(t.Heads, 1), max(1, t.Width)},
+		bound{"tower key-value heads", cmp.Or(t.KVHeads, 1), cmp.Or(t.Heads, 1)}, bound{"tower head size", cmp.Or(t.HeadSize, 1), maxWidth},
+		bound{"patch size", cmp.Or(t.Patch, 1), 1 << 12}, bound{"picture size", cmp.Or(t.Image, 1), 1 << 16}, bound{"pooling", cmp.Or(t.Pool, 1), 1 << 8})
 }
 
 // towers reads what turns pictures and sounds into soft tokens.
@@ -301,7 +302,7 @@ func (c *Config) patchTower(part []byte) error {
 	}
 	rope := engine.Rope{Base: 100, Scale: 1}
 	if t.RopeParams != nil {
-		rope.Base = or(t.RopeParams.Theta, 100)
+		rope.Base = cmp.Or(t.RopeParams.Theta, 100)
 	}
 	tower := &PatchTower{Patch: t.Patch, Pool: t.Pool, Places: t.Places, Standard: t.Standard, Projects: c.Width,
 		Stack: Stack{Width: t.Width, NormEps: float32(value(t.Eps, 1e-6)), Clipped: t.Clipped}}
@@ -399,7 +400,7 @@ func oldConformer(part []byte) (*Conformer, error) {
 func (c *Conformer) check() error {
 	bounds := []bound{{"audio layers", c.Layers, maxLayers}, {"audio width", c.Width, maxWidth}, {"audio heads", c.Heads, max(1, c.Width)},
 		{"mel bins", c.Mel, 1 << 12}, {"audio convolution", c.Kernel, 1 << 10}, {"audio places", c.Places, 1 << 12},
-		{"audio context", c.Back + 1, 1 << 16}, {"audio reduction", or(c.Reduction, 1), 1 << 10}}
+		{"audio context", c.Back + 1, 1 << 16}, {"audio reduction", cmp.Or(c.Reduction, 1), 1 << 10}}
 	for i := range 2 {
 		bounds = append(bounds, bound{"audio channels", c.Channels[i], maxWidth})
 		for axis := range 2 {
@@ -430,7 +431,7 @@ func pairModel(_ kind, m *hfModel, _ []byte) (Config, error) {
 		return c, err
 	}
 	stack, err := t.transformer()
-	c.Pairs = &TextTower{Stack: stack, Projects: or(t.Projection, t.Width)}
+	c.Pairs = &TextTower{Stack: stack, Projects: cmp.Or(t.Projection, t.Width)}
 	return c, err
 }
 
@@ -468,8 +469,8 @@ func drafterModel(k kind, _ *hfModel, data []byte) (Config, error) {
 	for i := range c.Layers {
 		c.Layers[i].Attention.Foreign = true
 	}
-	if err := within(bound{"target width", h.Backbone, maxWidth}, bound{"clusters", or(c.Drafter.Clusters, 1), maxVocab},
-		bound{"best clusters", or(c.Drafter.Top, 1), or(c.Drafter.Clusters, 1)}); err != nil {
+	if err := within(bound{"target width", h.Backbone, maxWidth}, bound{"clusters", cmp.Or(c.Drafter.Clusters, 1), maxVocab},
+		bound{"best clusters", cmp.Or(c.Drafter.Top, 1), cmp.Or(c.Drafter.Clusters, 1)}); err != nil {
 		return c, err
 	}
 	if n := c.Drafter.Clusters; n > 0 && c.Vocab%n != 0 {

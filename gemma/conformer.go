@@ -1,6 +1,7 @@
 package gemma
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -297,7 +298,7 @@ func (m *conformer) layout(sounds []Sound) (*soundRows, error) {
 		}
 		in.spans = append(in.spans, engine.Span{Rows: left})
 		kept := 0
-		for t := 0; t < left; t += or(c.Reduction, 1) {
+		for t := 0; t < left; t += cmp.Or(c.Reduction, 1) {
 			if min(t*stride, n-1) < s.Valid {
 				in.kept = append(in.kept, row+t)
 				kept++
