@@ -19,7 +19,7 @@ build:
 run: build
 	bin/lapidary run $(MODEL) --max-tokens 64 "$(PROMPT)"
 
-# Tests fetch the same model once, into the same place. The arm64 build runs
+# Tests fetch the same model and EmbeddingGemma (1.3 GB) once, into the same place. The arm64 build runs
 # under emulation where that is installed or can be.
 test: build
 	scripts/arm64.sh
