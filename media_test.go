@@ -389,6 +389,25 @@ func TestBlocks(t *testing.T) {
 	}
 }
 
+// TestBlockParams: what the schedule of a block leaves no place for is refused.
+func TestBlockParams(t *testing.T) {
+	m := opened(t, tuned(t, "diffusion_gemma", nil))
+	for name, change := range map[string]func(p *lapidary.Params){
+		"top-k": func(p *lapidary.Params) { p.TopK = 5 }, "top-p": func(p *lapidary.Params) { p.TopP = 0.5 }, "min-p": func(p *lapidary.Params) { p.MinP = 0.1 },
+		"a penalty": func(p *lapidary.Params) { p.PresencePenalty = 1 }, "a context shift": func(p *lapidary.Params) { p.ContextShift = true },
+	} {
+		params := lapidary.Defaults()
+		change(&params)
+		var got error
+		for _, err := range m.Generate(t.Context(), "A cat sat.", params) {
+			got = err
+		}
+		if !errors.Is(got, generate.ErrParams) || !strings.Contains(got.Error(), name) {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
 // TestAssistant: a drafting assistant changes no answer, and is asked.
 func TestAssistant(t *testing.T) {
 	target := tuned(t, "gemma4_e2b_text", nil)

@@ -38,8 +38,9 @@ const (
 
 // Diffuse continues a prompt block by block: each begins as noise and is
 // denoised until it is settled. [Params.Temperature] multiplies the schedule's;
-// 0 takes the likeliest tokens, and only the noise is drawn. Top-k, top-p,
-// min-p and penalties are refused, as is a context shift.
+// 0 takes the likeliest tokens, and only the noise is drawn. Tokens of all
+// probabilities are drawn: top-k, top-p, min-p and penalties other than those of
+// [Defaults] are refused, as is a context shift.
 func Diffuse(ctx context.Context, m Denoiser, v Vocabulary, cache engine.Cache, prompt Prompt, p Params) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
 		d, err := newDiffusion(m, v, cache, prompt, p)
@@ -65,8 +66,8 @@ type diffusion struct {
 }
 
 func newDiffusion(m Denoiser, v Vocabulary, cache engine.Cache, prompt Prompt, p Params) (*diffusion, error) {
-	if p.ContextShift {
-		return nil, fmt.Errorf("a context shift %w: this model writes blocks", ErrParams)
+	if err := p.ofBlocks(); err != nil {
+		return nil, err
 	}
 	g, err := newGeneration(m, v, cache, prompt, p)
 	if err != nil {
@@ -81,6 +82,23 @@ func newDiffusion(m Denoiser, v Vocabulary, cache engine.Cache, prompt Prompt, p
 		random: rand.New(rand.NewPCG(g.result.Seed, 0x9e3779b97f4a7c15)),
 		canvas: make([]int32, size), likely: make([]int32, size), drawn: make([]int32, size), entropy: make([]float64, size),
 	}, nil
+}
+
+// ofBlocks refuses what the schedule of a block has no place for.
+func (p *Params) ofBlocks() error {
+	usual := Defaults()
+	for _, r := range []struct {
+		name  string
+		asked bool
+	}{
+		{"a context shift", p.ContextShift}, {"top-k", p.TopK != 0 && p.TopK != usual.TopK}, {"top-p", p.TopP != 1 && p.TopP != usual.TopP},
+		{"min-p", p.MinP != 0}, {"a penalty", p.RepeatPenalty != 1 || p.FrequencyPenalty != 0 || p.PresencePenalty != 0},
+	} {
+		if r.asked {
+			return fmt.Errorf("%s %w: this model writes blocks", r.name, ErrParams)
+		}
+	}
+	return nil
 }
 
 func (d *diffusion) run(ctx context.Context, yield func(Token, error) bool) error {
