@@ -56,15 +56,15 @@ func (b *binder) passing(config *Stack, prefix string) *stack {
 	return s.bind()
 }
 
-func (s *stackBinder) bind() *stack {
-	config, prefix := s.config, s.prefix
-	out := &stack{config: config, inputs: s.perLayer(), fan: s.fan()}
-	if s.has(prefix + "norm.weight") {
-		out.norm = s.norm(prefix+"norm", config.Width)
+func (b *stackBinder) bind() *stack {
+	config, prefix := b.config, b.prefix
+	out := &stack{config: config, inputs: b.perLayer(), fan: b.fan()}
+	if b.has(prefix + "norm.weight") {
+		out.norm = b.norm(prefix+"norm", config.Width)
 	}
 	for i, layer := range config.Layers {
-		out.blocks = append(out.blocks, s.block(i, layer))
-		if s.err == nil && out.blocks[i].mixer.stores() {
+		out.blocks = append(out.blocks, b.block(i, layer))
+		if b.err == nil && out.blocks[i].mixer.stores() {
 			out.tail = i
 		}
 	}
