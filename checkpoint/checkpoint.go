@@ -209,6 +209,11 @@ func (c *Checkpoint) Part(name string) (*Checkpoint, error) {
 			return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 		}
 	}
+	for _, part := range c.parts {
+		if part.path == path {
+			return part, nil
+		}
+	}
 	part, err := Open(path)
 	if err == nil {
 		c.parts = append(c.parts, part)

@@ -1,11 +1,9 @@
 package gemma
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 
 	"lapidary/checkpoint"
 	"lapidary/engine"
@@ -147,12 +145,5 @@ func (b *binder) patchWeight(name string, d, patch int) engine.Weight {
 			v = append(v, planes[row+at], planes[row+area+at], planes[row+2*area+at])
 		}
 	}
-	if b.err != nil {
-		return nil
-	}
-	data := make([]byte, 0, 4*len(v))
-	for _, x := range v {
-		data = binary.LittleEndian.AppendUint32(data, math.Float32bits(x))
-	}
-	return b.load(checkpoint.Tensor{Name: name, Type: checkpoint.F32, Shape: []int{d, 3 * area}, Data: data})
+	return b.made(name, v, d, 3*area)
 }

@@ -156,7 +156,7 @@ func (b *binder) queryScale(name string, c *Conformer) engine.Weight {
 		v := softplus(float64(learned[i%size])) / math.Sqrt(float64(size)) / math.Ln2
 		scale[i] = float32(v)
 	}
-	return b.vector(name, scale)
+	return b.made(name, scale, len(scale))
 }
 
 // conformerEps is that of all norms but the convolutions', whatever the file says.

@@ -10,7 +10,7 @@ import (
 )
 
 // ErrNoSource is returned by a step of an encoder–decoder that has no source to
-// look at: Encode gives its cache one.
+// look at: [Model.Source] gives its cache one.
 var ErrNoSource = errors.New("an encoder–decoder needs a cache with a source")
 
 // sourced is the memory of an encoder–decoder's answer.

@@ -300,8 +300,8 @@ func (b *binder) number(name string) float32 {
 	return 0
 }
 
-// vector binds numbers that no file holds.
-func (b *binder) vector(name string, v []float32) engine.Weight {
+// made binds numbers that no file holds in this order, row-major.
+func (b *binder) made(name string, v []float32, shape ...int) engine.Weight {
 	if b.err != nil {
 		return nil
 	}
@@ -309,5 +309,5 @@ func (b *binder) vector(name string, v []float32) engine.Weight {
 	for i, x := range v {
 		binary.LittleEndian.PutUint32(data[4*i:], math.Float32bits(x))
 	}
-	return b.load(checkpoint.Tensor{Name: name, Type: checkpoint.F32, Shape: []int{len(v)}, Data: data})
+	return b.load(checkpoint.Tensor{Name: name, Type: checkpoint.F32, Shape: shape, Data: data})
 }

@@ -39,7 +39,7 @@ func (b *binder) patchTower(c *Config) *patchTower {
 		for i := range bias {
 			bias[i] *= -scale[i]
 		}
-		out.by, out.plus = b.vector("std_scale", scale), b.vector("std_bias", bias)
+		out.by, out.plus = b.made("std_scale", scale, len(scale)), b.made("std_bias", bias, len(bias))
 	}
 	return out
 }
