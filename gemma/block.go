@@ -157,6 +157,9 @@ func (b *block) main(f *flow, x engine.Tensor, to []int) engine.Tensor {
 // narrow leaves all but the given rows of the pass behind.
 func (f *flow) narrow(to []int) {
 	f.rows = to
+	if p, ok := f.p.(*adapted); ok {
+		p.narrow(to)
+	}
 	if f.inputs != nil {
 		f.inputs = f.p.Pick(f.inputs, to)
 	}

@@ -32,8 +32,12 @@ func (m *Model) Source(ctx context.Context, cache engine.Cache, source Step) err
 		return fmt.Errorf("a source of %d numbers for a memory of another model", len(hidden))
 	}
 	width := m.encoder.config.Width
-	p := m.engine.Begin(ctx, []engine.Span{{Cache: memory.Cache, Rows: len(hidden) / width, Source: true}})
+	rows := len(hidden) / width
+	p := m.engine.Begin(ctx, []engine.Span{{Cache: memory.Cache, Rows: rows, Source: true}})
 	x := p.Write(hidden, width)
+	if source.Adapter != nil {
+		p = adapt(p, []adaptedRows{{by: source.Adapter, rows: sequence(0, rows)}}, rows)
+	}
 	for i := range m.text.blocks {
 		b := &m.text.blocks[i]
 		if b.cross != nil {

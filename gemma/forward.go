@@ -47,6 +47,10 @@ type Step struct {
 	// see their past alone: Gemma 4 unified was trained so, and generates with
 	// pictures seen together in its local layers.
 	Throughout bool
+	// Adapter, if not nil, changes the linear layers for these tokens alone. What
+	// a cache holds depends on it: a sequence keeps to one adapter, or to none,
+	// from its first token on.
+	Adapter *BoundAdapter
 }
 
 // Soft are soft tokens: rows of the model's width that take the place of a
@@ -237,6 +241,9 @@ func (s *stack) flatten(steps []Step) (*input, error) {
 		}
 		span := engine.Span{Cache: step.Cache, Rows: len(step.Tokens)}
 		if err := together(&span, step.Together); err != nil {
+			return nil, err
+		}
+		if err := in.adapts(s, step.Adapter, from, len(step.Tokens)); err != nil {
 			return nil, err
 		}
 		in.spans = append(in.spans, span)

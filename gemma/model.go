@@ -14,7 +14,9 @@ import (
 type Model struct {
 	config Config
 	engine engine.Engine
+	from   *checkpoint.Checkpoint
 	cache  []engine.CacheLayer
+	layers []layerWeight // that adapters may change
 
 	text    *stack        // what reads and writes text
 	encoder *stack        // of an encoder–decoder
@@ -49,11 +51,12 @@ func Load(c *checkpoint.Checkpoint, e engine.Engine, opts ...Option) (*Model, er
 	for _, opt := range opts {
 		opt(&b)
 	}
-	m := &Model{config: config, engine: e}
+	m := &Model{config: config, engine: e, from: c}
 	m.bind(&b)
 	if b.err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Path(), b.err)
 	}
+	m.layers = b.layers
 	return m, nil
 }
 
@@ -202,6 +205,7 @@ type binder struct {
 	from   *checkpoint.Checkpoint
 	engine engine.Engine
 	keep   *engine.Precision // nil for each layer's own
+	layers []layerWeight     // linear layers of the text's stacks
 	err    error
 }
 
@@ -211,7 +215,9 @@ func (b *binder) has(name string) bool {
 }
 
 func (b *binder) weight(name string, shape ...int) engine.Weight {
-	return b.shaped(name, shape, shape...)
+	w := b.shaped(name, shape, shape...)
+	b.adaptable(name, w, shape)
+	return w
 }
 
 // shaped binds a tensor stored in one shape as one of another.

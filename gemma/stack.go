@@ -118,6 +118,7 @@ type input struct {
 	best   int // how many of a row's greatest logits are enough; 0 for all
 	// throughout lets groups see themselves in every layer.
 	throughout bool
+	adapted    []adaptedRows
 }
 
 // softRows are rows whose embeddings are given.
@@ -165,6 +166,8 @@ func (o ownTokens) find(in *input) (rows []int, at []int32) {
 // run is the stack over an embedded input x [R, D] → the wanted rows after the
 // last norm, nil if there are none or ctx is done.
 func (s *stack) run(ctx context.Context, p engine.Pass, x engine.Tensor, in *input, watch *watcher) engine.Tensor {
+	rows, _ := x.Dims()
+	p = adapt(p, in.adapted, rows)
 	f := &flow{p: p, xs: []engine.Tensor{watch.see(p, s.display("embed"), x)}, watch: watch, throughout: in.throughout}
 	if s.inputs != nil {
 		f.inputs = s.inputs.inputs(p, x, in.ids)
@@ -172,7 +175,6 @@ func (s *stack) run(ctx context.Context, p engine.Pass, x engine.Tensor, in *inp
 	if s.fan != nil {
 		f.xs = s.fan.open(p, x)
 	}
-	rows, _ := x.Dims()
 	for i := range s.blocks {
 		if ctx.Err() != nil {
 			return nil // End says so
