@@ -10,9 +10,14 @@ import (
 	"lapidary/engine"
 )
 
+// Roomy says that an engine keeps more of keys and values than it is asked for:
+// no memory is held against another's size.
+const Roomy = "Int8/size"
+
 // Run holds the engines that new makes against the plain one. Each part of the
-// suite gets an engine of its own, which Run closes.
-func Run(t *testing.T, new func(t *testing.T) engine.Engine) {
+// suite gets an engine of its own, which Run closes; the parts named are left
+// out.
+func Run(t *testing.T, new func(t *testing.T) engine.Engine, without ...string) {
 	for _, part := range []struct {
 		name string
 		run  func(l *lab)
@@ -36,7 +41,7 @@ func Run(t *testing.T, new func(t *testing.T) engine.Engine) {
 					t.Errorf("Close: %v", err)
 				}
 			})
-			part.run(&lab{T: t, Engine: Compare(t, e), tested: e, rng: rand.New(rand.NewPCG(1, 2))})
+			part.run(&lab{T: t, Engine: Compare(t, e), tested: e, rng: rand.New(rand.NewPCG(1, 2)), without: without})
 		})
 	}
 }
@@ -47,6 +52,7 @@ type lab struct {
 	engine.Engine               // the tested engine and the plain one, as Compare joins them
 	tested        engine.Engine // alone
 	rng           *rand.Rand
+	without       []string
 }
 
 // Run runs a part of the part.

@@ -2,13 +2,16 @@ package enginetest
 
 import (
 	"math"
+	"slices"
 
 	"lapidary/engine"
 )
 
 // int8Caches: what memories of codes have to do beyond being near.
 func int8Caches(l *lab) {
-	l.Run("size", int8Size)
+	if !slices.Contains(l.without, Roomy) {
+		l.Run("size", int8Size)
+	}
 	l.Run("outliers", int8Outliers)
 	l.Run("nothing", int8Nothing)
 	l.Run("truncate", int8Truncate)

@@ -1,0 +1,114 @@
+package graph
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
+
+	"lapidary/checkpoint"
+	"lapidary/engine"
+)
+
+// Options say how an engine computes.
+type Options struct {
+	// Backend is a configuration of GoMLX: "go", or "xla:" and the path of a
+	// plugin. "" is "go".
+	Backend string
+	// Half computes in bfloat16 with float32 sums.
+	Half bool
+}
+
+// Engine runs and differentiates passes as graphs.
+type Engine struct {
+	backend compute.Backend
+	dtype   dtypes.DType // of activations
+
+	mutex    sync.Mutex // of what follows, and of the device
+	programs map[string]*program
+	tables   map[tableKey]compute.Buffer
+}
+
+// New opens a backend.
+func New(o Options) (*Engine, error) {
+	if o.Backend == "" {
+		o.Backend = "go"
+	}
+	backend, err := compute.NewWithConfig(o.Backend)
+	if err != nil {
+		return nil, fmt.Errorf("graph engine: backend %s: %w", o.Backend, err)
+	}
+	e := &Engine{backend: backend, dtype: dtypes.Float32, programs: map[string]*program{}, tables: map[tableKey]compute.Buffer{}}
+	if o.Half {
+		e.dtype = dtypes.BFloat16
+	}
+	return e, nil
+}
+
+// Name is what --engine calls it.
+func (e *Engine) Name() string { return "graph" }
+
+// Device says what the engine computes on.
+func (e *Engine) Device() string { return e.backend.Description() }
+
+// Backend is what the engine's graphs are compiled by.
+func (e *Engine) Backend() compute.Backend { return e.backend }
+
+// Close returns the device's memory. Weights and caches die with it.
+func (e *Engine) Close() error {
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
+	for _, p := range e.programs {
+		p.graph.Finalize()
+	}
+	e.programs, e.tables = nil, nil
+	e.backend.Finalize()
+	return nil
+}
+
+// Load binds a stored tensor.
+func (e *Engine) Load(t checkpoint.Tensor) (engine.Weight, error) {
+	if !t.Type.Known() {
+		return nil, fmt.Errorf("tensor %s: %s is not a format this engine reads", t.Name, t.Type)
+	}
+	if t.Cols()%t.Type.Block() != 0 || len(t.Data) != t.Rows()*t.RowBytes() {
+		return nil, fmt.Errorf("tensor %s: %d bytes do not hold %v elements of %s", t.Name, len(t.Data), t.Shape, t.Type)
+	}
+	return &Weight{engine: e, stored: t}, nil
+}
+
+// Begin starts a pass.
+func (e *Engine) Begin(ctx context.Context, spans []engine.Span) engine.Pass {
+	return e.begin(ctx, spans, 0)
+}
+
+// BeginLines is Begin for sequences that are forgotten and lie one after the
+// other in lines of the given length, each line full: where they begin is data,
+// so one graph serves every batch of as many lines.
+func (e *Engine) BeginLines(ctx context.Context, spans []engine.Span, length int) (*Pass, error) {
+	at := 0
+	for i, s := range spans {
+		if s.Cache != nil || s.Source || s.Behind > 0 {
+			return nil, fmt.Errorf("span %d of a line has a memory", i)
+		}
+		if at += s.Rows; at > length {
+			return nil, fmt.Errorf("span %d goes over the end of a line of %d", i, length)
+		}
+		if at == length {
+			at = 0
+		}
+	}
+	if at != 0 {
+		return nil, fmt.Errorf("the last line has %d of %d rows", at, length)
+	}
+	return e.begin(ctx, spans, length), nil
+}
+
+func (e *Engine) begin(ctx context.Context, spans []engine.Span, line int) *Pass {
+	return &Pass{
+		ctx: ctx, engine: e, spans: spans, layout: newLayout(spans, line), memo: map[string]*datum{}, stored: map[int]keysValues{},
+		updates: map[*cache][]update{}, sources: map[*cache][]update{},
+	}
+}

@@ -1,0 +1,152 @@
+package graph
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/shapes"
+	"github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/support/exceptions"
+)
+
+// program is the compiled form of recordings with one key.
+type program struct{ graph *graph.Graph }
+
+// execute runs a recording → its outs.
+func (e *Engine) execute(r *Recording) ([]compute.Buffer, error) {
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
+	if len(r.outs) == 0 {
+		return nil, nil
+	}
+	p, err := e.program(r)
+	if err != nil {
+		return nil, err
+	}
+	inputs, owned, err := e.inputs(r)
+	defer func() {
+		for _, b := range owned {
+			_ = b.Finalize() // the device takes back what it can
+		}
+	}()
+	if err != nil {
+		return nil, err
+	}
+	outs, err := p.graph.Executable().Execute(inputs, make([]bool, len(inputs)), 0)
+	if err != nil {
+		return nil, fmt.Errorf("graph engine: %w", err)
+	}
+	return outs, nil
+}
+
+// program is the recording's, compiled at its first use.
+func (e *Engine) program(r *Recording) (*program, error) {
+	if p, ok := e.programs[r.Key]; ok {
+		return p, nil
+	}
+	p := &program{graph: graph.NewGraph(e.backend, "pass"+strconv.Itoa(len(e.programs)))}
+	if err := exceptions.TryCatch[error](func() { p.build(e, r) }); err != nil {
+		return nil, fmt.Errorf("graph engine: compile: %w", err)
+	}
+	e.programs[r.Key] = p
+	return p, nil
+}
+
+// build lowers and compiles: weights, values from before and data are the
+// parameters, in that order.
+func (p *program) build(e *Engine, r *Recording) {
+	g := p.graph
+	var weights, external, data []*node
+	for i, w := range r.Weights {
+		rows, cols := w.Dims()
+		weights = append(weights, graph.Parameter(g, "w"+strconv.Itoa(i), shapes.Make(e.dtype, rows, cols)))
+	}
+	for i, x := range r.external {
+		external = append(external, graph.Parameter(g, "x"+strconv.Itoa(i), shapes.Make(x.dtype, x.dims...)))
+	}
+	for i, d := range r.data {
+		data = append(data, graph.Parameter(g, "d"+strconv.Itoa(i), shapes.Make(d.dtype(), d.dims...)))
+	}
+	outs := r.lower(g, e.dtype, weights, external, data)
+	for i := range r.floats {
+		outs[i] = graph.ConvertDType(outs[i], float)
+	}
+	if err := g.Compile(outs...); err != nil {
+		panic(err) //nolint:forbidigo // as the rest of a graph's construction does; program catches it
+	}
+}
+
+// lower adds the recording to a graph.
+func (r *Recording) lower(g *graph.Graph, as dtype, weights, external, data []*node) []*node {
+	values := map[int]*node{}
+	for i, x := range r.external {
+		values[x.id] = external[i]
+	}
+	weightAt, dataAt := map[*Weight]*node{}, map[*datum]*node{}
+	for i, w := range r.Weights {
+		weightAt[w] = weights[i]
+	}
+	for i, d := range r.data {
+		dataAt[d] = data[i]
+	}
+	for _, o := range r.ops {
+		l := &lowering{g: g, dtype: as}
+		for _, id := range o.in {
+			l.in = append(l.in, values[id])
+		}
+		for _, w := range o.weights {
+			l.weights = append(l.weights, weightAt[w])
+		}
+		for _, d := range o.data {
+			l.data = append(l.data, dataAt[d])
+		}
+		for i, n := range o.lower(l) {
+			values[o.out[i]] = n
+		}
+	}
+	outs := make([]*node, len(r.outs))
+	for i, id := range r.outs {
+		outs[i] = values[id]
+	}
+	return outs
+}
+
+// inputs are the buffers of a recording, of which the caller gives the owned
+// ones back.
+func (e *Engine) inputs(r *Recording) (all, owned []compute.Buffer, err error) {
+	for _, w := range r.Weights {
+		b, err := w.onDevice()
+		if err != nil {
+			return nil, owned, err
+		}
+		all = append(all, b)
+	}
+	for _, x := range r.external {
+		all = append(all, x.buffer)
+	}
+	for _, d := range r.data {
+		b, kept, err := e.place(d)
+		if err != nil {
+			return nil, owned, err
+		}
+		if all = append(all, b); !kept {
+			owned = append(owned, b)
+		}
+	}
+	return all, owned, nil
+}
+
+// place puts a datum on the device, or finds what is kept there.
+func (e *Engine) place(d *datum) (b compute.Buffer, kept bool, err error) {
+	switch {
+	case d.table != nil:
+		b, err = e.table(*d.table)
+		return b, true, err
+	case d.ints != nil:
+		b, err = e.backend.BufferFromFlatData(0, d.ints, shapes.Make(index, d.dims...))
+	default:
+		b, err = e.backend.BufferFromFlatData(0, d.floats, shapes.Make(float, d.dims...))
+	}
+	return b, false, err
+}
