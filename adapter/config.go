@@ -81,8 +81,11 @@ func (p Pattern) of(path string, otherwise float64) float64 {
 // UnmarshalJSON keeps the order of an object, which decides.
 func (p *Pattern) UnmarshalJSON(text []byte) error {
 	d := json.NewDecoder(bytes.NewReader(text))
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return err // null
+	switch t, err := d.Token(); {
+	case err != nil || t == nil:
+		return err
+	case t != json.Delim('{'):
+		return fmt.Errorf("%s: want an object", text)
 	}
 	for d.More() {
 		key, err := d.Token()

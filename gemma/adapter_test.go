@@ -142,11 +142,9 @@ func TestAdaptersOfFamilies(t *testing.T) {
 		t.Run(family, func(t *testing.T) {
 			folder := filepath.Join("testdata", "goldens", family)
 			m := load(t, folder, ref.New())
-			a := &adapter.Adapter{}
 			for i, dora := range []bool{false, true} {
-				var err error
 				rng := rand.New(rand.NewPCG(1, uint64(i)))
-				a, err = adapter.New(adapter.Config{Rank: 3, Alpha: 6, DoRA: dora, TargetModules: []string{adapter.AllLinear}}, m.Linears(), m.Weight, rng)
+				a, err := adapter.New(adapter.Config{Rank: 3, Alpha: 6, DoRA: dora, TargetModules: []string{adapter.AllLinear}}, m.Linears(), m.Weight, rng)
 				if err != nil {
 					t.Fatal(err)
 				}
