@@ -14,6 +14,7 @@ import (
 	"lapidary/engine"
 	"lapidary/engine/ref"
 	"lapidary/gemma"
+	"lapidary/gemma/goldentest"
 )
 
 const adapterFiles = "../adapter/testdata"
@@ -54,26 +55,26 @@ func openAdapter(t *testing.T, name string) *adapter.Adapter {
 func TestAdapterGoldens(t *testing.T) {
 	g := readAdapterGolden(t)
 	for _, e := range engines(t) {
-		c := &goldenCase{T: t, engine: e, model: load(t, "testdata/goldens/gemma3_text", e)}
+		c := &goldentest.Case{T: t, Engine: e, Model: goldentest.Load(t, "testdata/goldens/gemma3_text", e)}
 		for _, v := range g.Variants {
-			t.Run(e.name+"/"+v.Name, func(t *testing.T) {
+			t.Run(e.Label+"/"+v.Name, func(t *testing.T) {
 				sub := *c
 				sub.T = t
 				a := openAdapter(t, v.Name)
 				if n := a.Parameters(); n != v.Parameters || string(a.Config.Kind()) != v.Name {
 					t.Errorf("%d parameters of a %s, want %d", n, a.Config.Kind(), v.Parameters)
 				}
-				folded := must[*gemma.BoundAdapter](&sub)(c.model.BindAdapter(adapter.Weighted{Adapter: a, By: 1}))
-				trained := must[*gemma.BoundAdapter](&sub)(c.model.TrainAdapter(a))
+				folded := goldentest.Must[*gemma.BoundAdapter](&sub)(c.Model.BindAdapter(adapter.Weighted{Adapter: a, By: 1}))
+				trained := goldentest.Must[*gemma.BoundAdapter](&sub)(c.Model.TrainAdapter(a))
 				for _, b := range []*gemma.BoundAdapter{folded, trained} {
 					var out gemma.Logits
-					sub.forward([]gemma.Step{{Tokens: g.Input, Logits: gemma.AllRows, Adapter: b}}, &out)
-					sub.near("logits", out.Row(len(g.Input)-1), v.Logits)
+					sub.Forward([]gemma.Step{{Tokens: g.Input, Logits: gemma.AllRows, Adapter: b}}, &out)
+					sub.Near("logits", out.Row(len(g.Input)-1), v.Logits)
 					rows := make([][]float32, len(g.Input)-1)
 					for i := range rows {
 						rows[i] = out.Row(i)
 					}
-					sub.near("loss", []float32{crossEntropy(rows, g.Input[1:])}, []float64{v.ExpectsLoss})
+					sub.Near("loss", []float32{goldentest.CrossEntropy(rows, g.Input[1:])}, []float64{v.ExpectsLoss})
 				}
 			})
 		}
@@ -83,7 +84,7 @@ func TestAdapterGoldens(t *testing.T) {
 // TestAdaptersOfRows mixes adapters in a pass: each changes its own rows, with
 // caches and where few rows go on.
 func TestAdaptersOfRows(t *testing.T) {
-	m := load(t, "testdata/goldens/gemma3_text", ref.New())
+	m := goldentest.Load(t, "testdata/goldens/gemma3_text", ref.New())
 	bind := func(sum ...adapter.Weighted) *gemma.BoundAdapter {
 		b, err := m.BindAdapter(sum...)
 		if err != nil {
@@ -122,7 +123,7 @@ func TestAdaptersOfRows(t *testing.T) {
 	if row != together.Rows() || farthest(together.Row(0), together.Row(1)) < 1e-2 {
 		t.Errorf("%d rows of %d", row, together.Rows())
 	}
-	if err := load(t, "testdata/goldens/gemma3_text", ref.New()).Forward(t.Context(), steps[2:3], &alone); !errors.Is(err, gemma.ErrOtherModel) {
+	if err := goldentest.Load(t, "testdata/goldens/gemma3_text", ref.New()).Forward(t.Context(), steps[2:3], &alone); !errors.Is(err, gemma.ErrOtherModel) {
 		t.Errorf("another model's adapter: %v", err)
 	}
 }
@@ -141,7 +142,7 @@ func TestAdaptersOfFamilies(t *testing.T) {
 		"paligemma2", "recurrent_gemma", "t5gemma", "t5gemma2", "vaultgemma_text", "embeddinggemma", "embeddinggemma2"} {
 		t.Run(family, func(t *testing.T) {
 			folder := filepath.Join("testdata", "goldens", family)
-			m := load(t, folder, ref.New())
+			m := goldentest.Load(t, folder, ref.New())
 			for i, dora := range []bool{false, true} {
 				rng := rand.New(rand.NewPCG(1, uint64(i)))
 				a, err := adapter.New(adapter.Config{Rank: 3, Alpha: 6, DoRA: dora, TargetModules: []string{adapter.AllLinear}}, m.Linears(), m.Weight, rng)
@@ -158,7 +159,7 @@ func TestAdaptersOfFamilies(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				merged := load(t, mergedFolder(t, folder, a, 0.75), ref.New())
+				merged := goldentest.Load(t, mergedFolder(t, folder, a, 0.75), ref.New())
 				got, want, before := reads(t, m, b), reads(t, merged, nil), reads(t, m, nil)
 				if d := farthest(got, want); d > 1e-4 {
 					t.Errorf("beside and merged are %g apart", d)

@@ -9,6 +9,7 @@ import (
 
 	"lapidary/engine/ref"
 	"lapidary/gemma"
+	"lapidary/gemma/goldentest"
 )
 
 // mobileConfig is a Gemma 3n whose vision_config has the given fields.
@@ -112,7 +113,7 @@ func TestMobileNetRefused(t *testing.T) {
 // or whose places make no soft tokens, are refused; so are tokens that are not
 // the tower's.
 func TestMobileNetPictures(t *testing.T) {
-	m := load(t, filepath.Join("testdata", "goldens", "gemma3n_picture"), ref.New())
+	m := goldentest.Load(t, filepath.Join("testdata", "goldens", "gemma3n_picture"), ref.New())
 	for side, says := range map[int]string{0: "a multiple of 32", 48: "picture 0: 48 pixels along an edge, want a multiple of 32", 65: "65 pixels"} {
 		_, err := m.Pictures(t.Context(), []gemma.Picture{{Pixels: make([]float32, 3*side*side)}})
 		refused(t, err, says)

@@ -12,6 +12,7 @@ import (
 	"lapidary/checkpoint/checkpointtest"
 	"lapidary/engine/ref"
 	"lapidary/gemma"
+	"lapidary/gemma/goldentest"
 )
 
 const gemma3 = "testdata/goldens/gemma3_text"
@@ -50,8 +51,8 @@ func same(a, b [][]float32) bool {
 // more of them than exist at a time.
 func TestForwardEach(t *testing.T) {
 	for _, e := range engines(t) {
-		t.Run(e.name, func(t *testing.T) {
-			m := load(t, gemma3, e)
+		t.Run(e.Label, func(t *testing.T) {
+			m := goldentest.Load(t, gemma3, e)
 			steps := []gemma.Step{{Tokens: tokens(70), Logits: gemma.AllRows}, {Tokens: tokens(3)}, {Tokens: tokens(9), Logits: gemma.LastRow}}
 			want := forward(t, m, steps...)
 			var got [][]float32
@@ -72,7 +73,7 @@ func TestForwardEach(t *testing.T) {
 // TestForwardEachStops: the visitor's error ends the pass, which then never was.
 func TestForwardEachStops(t *testing.T) {
 	for _, e := range engines(t) {
-		m, stop := load(t, gemma3, e), errors.New("enough")
+		m, stop := goldentest.Load(t, gemma3, e), errors.New("enough")
 		cache := m.NewCache()
 		visits := 0
 		err := m.ForwardEach(t.Context(), []gemma.Step{{Cache: cache, Tokens: tokens(40), Logits: gemma.AllRows}}, func(int, []float32) error {
@@ -82,14 +83,14 @@ func TestForwardEachStops(t *testing.T) {
 			return nil
 		})
 		if !errors.Is(err, stop) || visits != 35 || cache.Len() != 0 {
-			t.Errorf("%s: %v after %d rows, %d positions in the cache", e.name, err, visits, cache.Len())
+			t.Errorf("%s: %v after %d rows, %d positions in the cache", e.Label, err, visits, cache.Len())
 		}
 	}
 }
 
 // TestWants: the rows asked for, and no others, in the order of the steps.
 func TestWants(t *testing.T) {
-	m := load(t, gemma3, ref.New())
+	m := goldentest.Load(t, gemma3, ref.New())
 	a, b, c := tokens(5), tokens(4)[1:], tokens(9)[3:]
 	alone := func(ids []int32, w gemma.Want) [][]float32 { return forward(t, m, gemma.Step{Tokens: ids, Logits: w}) }
 	got := forward(t, m, gemma.Step{Tokens: a, Logits: gemma.LastRow}, gemma.Step{}, gemma.Step{Tokens: b}, gemma.Step{Tokens: c, Logits: gemma.AllRows})
@@ -110,7 +111,7 @@ func TestWants(t *testing.T) {
 
 // TestLogitsAreReused: a call's rows replace those of the call before.
 func TestLogitsAreReused(t *testing.T) {
-	m := load(t, gemma3, ref.New())
+	m := goldentest.Load(t, gemma3, ref.New())
 	var logits gemma.Logits
 	for _, n := range []int{40, 2, 7} {
 		steps := []gemma.Step{{Tokens: tokens(n), Logits: gemma.AllRows}}
@@ -127,8 +128,8 @@ func TestLogitsAreReused(t *testing.T) {
 // has happened, to the other sequences of the pass neither.
 func TestContext(t *testing.T) {
 	for _, e := range engines(t) {
-		t.Run(e.name, func(t *testing.T) {
-			m := load(t, gemma3, e)
+		t.Run(e.Label, func(t *testing.T) {
+			m := goldentest.Load(t, gemma3, e)
 			full, other := m.NewCache(), m.NewCache()
 			forward(t, m, gemma.Step{Cache: full, Tokens: tokens(250)}, gemma.Step{Cache: other, Tokens: tokens(3)})
 			for _, steps := range [][]gemma.Step{
@@ -147,7 +148,7 @@ func TestContext(t *testing.T) {
 			got := forward(t, m, gemma.Step{Cache: full, Tokens: tokens(256)[250:], Logits: gemma.AllRows})
 			want := forward(t, m, gemma.Step{Tokens: tokens(256), Logits: gemma.AllRows})[250:]
 			for i, row := range got {
-				if best(row) != best(want[i]) {
+				if goldentest.Best(row) != goldentest.Best(want[i]) {
 					t.Errorf("row %d after a refused pass has another best token", i)
 				}
 			}
@@ -159,7 +160,7 @@ func TestContext(t *testing.T) {
 }
 
 func TestForwardRefusesTokens(t *testing.T) {
-	m := load(t, gemma3, ref.New())
+	m := goldentest.Load(t, gemma3, ref.New())
 	cache := m.NewCache()
 	for _, id := range []int32{-1, 160, 1 << 30} {
 		err := m.Forward(t.Context(), []gemma.Step{{Cache: cache, Tokens: []int32{3, id}}}, nil)
@@ -172,7 +173,7 @@ func TestForwardRefusesTokens(t *testing.T) {
 // TestCancel: a cancelled pass reports it and the cache is as it was.
 func TestCancel(t *testing.T) {
 	for _, e := range engines(t) {
-		m := load(t, gemma3, e)
+		m := goldentest.Load(t, gemma3, e)
 		cache := m.NewCache()
 		forward(t, m, gemma.Step{Cache: cache, Tokens: tokens(20)})
 		ctx, cancel := context.WithCancel(t.Context())
@@ -185,15 +186,15 @@ func TestCancel(t *testing.T) {
 				return false
 			})
 		if !errors.Is(err, context.Canceled) || cache.Len() != 20 {
-			t.Errorf("%s: cancelled after layer 2: %v, %d positions", e.name, err, cache.Len())
+			t.Errorf("%s: cancelled after layer 2: %v, %d positions", e.Label, err, cache.Len())
 		}
 		if layer > 10 { // the embedding, and three things a layer
-			t.Errorf("%s: %d activations were made of a pass cancelled at the tenth", e.name, layer)
+			t.Errorf("%s: %d activations were made of a pass cancelled at the tenth", e.Label, layer)
 		}
 		want := forward(t, m, gemma.Step{Tokens: append(tokens(20), 7), Logits: gemma.LastRow})
 		got := forward(t, m, gemma.Step{Cache: cache, Tokens: []int32{7}, Logits: gemma.LastRow})
-		if best(got[0]) != best(want[0]) {
-			t.Errorf("%s: after a cancelled pass the best token is %d, want %d", e.name, best(got[0]), best(want[0]))
+		if goldentest.Best(got[0]) != goldentest.Best(want[0]) {
+			t.Errorf("%s: after a cancelled pass the best token is %d, want %d", e.Label, goldentest.Best(got[0]), goldentest.Best(want[0]))
 		}
 	}
 }
@@ -202,7 +203,7 @@ func TestCancel(t *testing.T) {
 // are seen of the rows that want logits.
 func TestObserver(t *testing.T) {
 	for _, e := range engines(t) {
-		m := load(t, gemma3, e)
+		m := goldentest.Load(t, gemma3, e)
 		steps := []gemma.Step{{Tokens: tokens(11), Logits: gemma.LastRow}}
 		plain := forward(t, m, steps...)
 		observe := func(o gemma.Observer) [][]float32 {
@@ -217,16 +218,16 @@ func TestObserver(t *testing.T) {
 			names = append(names, name)
 			wanted := name == "norm" || strings.HasPrefix(name, "layers.5")
 			if n := map[bool]int{true: 1, false: 11}[wanted]; len(rows) != n || len(rows[0]) != 32 {
-				t.Errorf("%s: %s is %d rows of %d", e.name, name, len(rows), len(rows[0]))
+				t.Errorf("%s: %s is %d rows of %d", e.Label, name, len(rows), len(rows[0]))
 			}
 			rows[0][0]++ // without saying so: the edit is not taken
 			return false
 		})
 		if !same(seen, plain) {
-			t.Errorf("%s: being watched changes the logits", e.name)
+			t.Errorf("%s: being watched changes the logits", e.Label)
 		}
 		if want := 1 + 3*6 + 1; len(names) != want || names[0] != "embed" || names[1] != "layers.0.attention" || names[3] != "layers.0" || names[want-1] != "norm" {
-			t.Errorf("%s: observed %v", e.name, names)
+			t.Errorf("%s: observed %v", e.Label, names)
 		}
 		for _, name := range names {
 			edited := observe(func(n string, rows [][]float32) bool {
@@ -236,7 +237,7 @@ func TestObserver(t *testing.T) {
 				return n == name
 			})
 			if same(edited, plain) {
-				t.Errorf("%s: editing %s changes nothing", e.name, name)
+				t.Errorf("%s: editing %s changes nothing", e.Label, name)
 			}
 		}
 	}
@@ -311,7 +312,7 @@ func TestUntiedHead(t *testing.T) {
 	for i, ts := range [][]checkpoint.Tensor{tensors, append(tensors, head)} {
 		path := t.TempDir() + "/model.gguf"
 		writeGGUF(t, path, tinyMetadata(), ts)
-		with[i] = forward(t, load(t, path, ref.New()), gemma.Step{Tokens: tokens(4), Logits: gemma.LastRow})
+		with[i] = forward(t, goldentest.Load(t, path, ref.New()), gemma.Step{Tokens: tokens(4), Logits: gemma.LastRow})
 	}
 	tied, own := with[0][0], with[1][0]
 	if own[3] != tied[4] || own[4] != tied[3] || own[5] != tied[5] {

@@ -115,7 +115,7 @@ func (p *Pass) remembered(layer int, source bool) (part keys, slots [][]slot, ok
 	part = keys{memory: true}
 	for i := range p.spans {
 		c, held := p.spans[i].Cache.(*cache)
-		if !held || layer >= len(c.layers) || c.layers[layer].k == nil {
+		if !held || layer >= len(c.layers) || c.layers[layer].k.empty() {
 			part.sizes = append(part.sizes, 0)
 			continue
 		}

@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -28,11 +29,20 @@ type cache struct {
 type memory struct {
 	engine.CacheLayer
 	size, width int
-	k, v        compute.Buffer // [size, width]; nil while empty
-	least       int            // the first position that is held
-	source      int            // of a source: rows held
-	state       compute.Buffer // [State], float32; nil at position 0
+	k, v        held // [size, width]; empty at first
+	least       int  // the first position that is held
+	source      int  // of a source: rows held
+	state       held // [State], float32; empty at position 0
 }
+
+// held is a buffer, or in a trace a value of its tape.
+type held struct {
+	buffer compute.Buffer
+	tape   *tape
+	id     int
+}
+
+func (h held) empty() bool { return h.buffer == nil && h.tape == nil }
 
 // NewCache makes the empty memory of one sequence.
 func (e *Engine) NewCache(layers []engine.CacheLayer) engine.Cache {
@@ -78,7 +88,7 @@ func (c *cache) Truncate(n int) error {
 		case n == 0:
 		case l.State > 0:
 			return fmt.Errorf("cannot truncate a cache of %d positions to %d: a recurrence keeps no past", c.n, n)
-		case l.k == nil || l.Source:
+		case l.k.empty() || l.Source:
 		case l.least > max(0, n-l.Window+1):
 			return fmt.Errorf("cannot truncate a cache of %d positions to %d: a window of %d has dropped what came before", c.n, n, l.Window)
 		}
@@ -86,7 +96,7 @@ func (c *cache) Truncate(n int) error {
 	c.n = n
 	for i := range c.layers {
 		if l := &c.layers[i]; n == 0 && !l.Source {
-			l.size, l.least, l.state, l.k, l.v = 0, 0, nil, nil, nil
+			l.size, l.least, l.state, l.k, l.v = 0, 0, held{}, held{}, held{}
 		}
 	}
 	return nil
@@ -95,10 +105,10 @@ func (c *cache) Truncate(n int) error {
 func (c *cache) Bytes() int64 {
 	var n int64
 	for _, l := range c.layers {
-		if l.k != nil {
+		if !l.k.empty() {
 			n += 2 * int64(l.size) * int64(l.width) * int64(c.engine.dtype.Size())
 		}
-		if l.state != nil {
+		if !l.state.empty() {
 			n += 4 * int64(l.State)
 		}
 	}
@@ -115,10 +125,19 @@ type update struct {
 	source      int
 }
 
-// held is a buffer of a memory as a value of the tape.
-func (p *Pass) held(b compute.Buffer, dims ...int) tensor {
-	p.values = append(p.values, value{dims: dims, buffer: b})
-	return tensor{id: len(p.values) - 1, rows: dims[0], width: dims[len(dims)-1]}
+// held is what a memory holds as a value of the tape.
+func (p *Pass) held(h held, dims ...int) tensor {
+	t := tensor{id: len(p.values), rows: dims[0], width: dims[len(dims)-1]}
+	switch h.tape {
+	case p.tape:
+		t.id = h.id
+	case nil:
+		p.values = append(p.values, value{dims: dims, buffer: h.buffer})
+	default:
+		p.err = errors.New("graph engine: a memory of a trace outlived it")
+		p.values = append(p.values, value{dims: dims})
+	}
+	return t
 }
 
 // store writes down what the memories become with the rows of the pass.
@@ -161,19 +180,19 @@ func (p *Pass) storeRows(c *cache, layer, i int, kv keysValues) update {
 }
 
 // moved is a memory of the given size made of an old one and span i's rows.
-func (p *Pass) moved(old compute.Buffer, m *memory, i int, rows tensor, size int, from *datum) int {
+func (p *Pass) moved(old held, m *memory, i int, rows tensor, size int, from *datum) int {
 	first, n := p.layout.first[i], p.spans[i].Rows
-	o := op{key: fmt.Sprint("store", first, " ", n, old != nil), in: []int{rows.id}, data: []*datum{from}, lower: func(l *lowering) []*node {
+	o := op{key: fmt.Sprint("store", first, " ", n, !old.empty()), in: []int{rows.id}, data: []*datum{from}, lower: func(l *lowering) []*node {
 		x := l.in[0]
 		if x.Shape().Dim(0) > n {
 			x = SliceAxis(x, 0, AxisRange(first, first+n))
 		}
-		if old != nil {
+		if !old.empty() {
 			x = Concatenate([]*node{l.in[1], x}, 0)
 		}
 		return []*node{rowsOf(x, l.data[0])}
 	}}
-	if old != nil {
+	if !old.empty() {
 		o.in = append(o.in, p.held(old, m.size, m.width).id)
 	}
 	made := p.record(o, shape{size, m.width})[0]
@@ -191,11 +210,19 @@ func (p *Pass) storeSource(m *memory, layer, i int, kv keysValues) update {
 	}
 	d := p.remember(fmt.Sprint("source", i), func() *datum { return numbers(from) })
 	u := update{layer: layer, size: size, source: n, state: -1}
-	u.k, u.v = p.moved(nil, m, i, kv.k, size, d), p.moved(nil, m, i, kv.v, size, d)
+	u.k, u.v = p.moved(held{}, m, i, kv.k, size, d), p.moved(held{}, m, i, kv.v, size, d)
 	return u
 }
 
 func (p *Pass) pendingUpdates() bool { return len(p.updates)+len(p.sources) > 0 }
+
+// made is a value as a memory holds it.
+func (p *Pass) made(id int) held {
+	if p.traced {
+		return held{tape: p.tape, id: id}
+	}
+	return held{buffer: p.values[id].buffer}
+}
 
 // commit puts what the pass made into the memories.
 func (p *Pass) commit() {
@@ -204,10 +231,10 @@ func (p *Pass) commit() {
 			for _, u := range updates {
 				m := &c.layers[u.layer]
 				if u.state >= 0 {
-					m.state = p.values[u.state].buffer
+					m.state = p.made(u.state)
 					continue
 				}
-				m.k, m.v = p.values[u.k].buffer, p.values[u.v].buffer
+				m.k, m.v = p.made(u.k), p.made(u.v)
 				m.size, m.least, m.source = u.size, u.least, u.source
 			}
 		}

@@ -283,7 +283,9 @@ func (p *Pass) Match(x, like engine.Tensor) engine.Tensor {
 func rowsOf(x, rows *node) *node { return Gather(x, ExpandAxes(rows, -1)) }
 
 // Pick keeps the given rows.
-func (p *Pass) Pick(x engine.Tensor, rows []int) engine.Tensor {
+func (p *Pass) Pick(x engine.Tensor, rows []int) engine.Tensor { return p.pick(x, rows) }
+
+func (p *tape) pick(x engine.Tensor, rows []int) engine.Tensor {
 	_, width := x.Dims()
 	return p.one(len(rows), width, "pick", []engine.Tensor{x}, nil, []*datum{numbers(rows)}, func(l *lowering) *node {
 		return rowsOf(l.in[0], l.data[0])

@@ -81,34 +81,14 @@ func (e *Engine) Load(t checkpoint.Tensor) (engine.Weight, error) {
 
 // Begin starts a pass.
 func (e *Engine) Begin(ctx context.Context, spans []engine.Span) engine.Pass {
-	return e.begin(ctx, spans, 0)
+	return e.newTape().begin(ctx, spans, 0)
 }
 
-// BeginLines is Begin for sequences that are forgotten and lie one after the
-// other in lines of the given length, each line full: where they begin is data,
-// so one graph serves every batch of as many lines.
-func (e *Engine) BeginLines(ctx context.Context, spans []engine.Span, length int) (*Pass, error) {
-	at := 0
-	for i, s := range spans {
-		if s.Cache != nil || s.Source || s.Behind > 0 {
-			return nil, fmt.Errorf("span %d of a line has a memory", i)
-		}
-		if at += s.Rows; at > length {
-			return nil, fmt.Errorf("span %d goes over the end of a line of %d", i, length)
-		}
-		if at == length {
-			at = 0
-		}
-	}
-	if at != 0 {
-		return nil, fmt.Errorf("the last line has %d of %d rows", at, length)
-	}
-	return e.begin(ctx, spans, length), nil
-}
+func (e *Engine) newTape() *tape { return &tape{engine: e} }
 
-func (e *Engine) begin(ctx context.Context, spans []engine.Span, line int) *Pass {
+func (t *tape) begin(ctx context.Context, spans []engine.Span, line int) *Pass {
 	return &Pass{
-		ctx: ctx, engine: e, spans: spans, layout: newLayout(spans, line), memo: map[string]*datum{}, stored: map[int]keysValues{},
+		tape: t, ctx: ctx, spans: spans, layout: newLayout(spans, line), memo: map[string]*datum{}, stored: map[int]keysValues{},
 		updates: map[*cache][]update{}, sources: map[*cache][]update{},
 	}
 }

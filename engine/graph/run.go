@@ -68,7 +68,7 @@ func (p *program) build(e *Engine, r *Recording) {
 	for i, d := range r.data {
 		data = append(data, graph.Parameter(g, "d"+strconv.Itoa(i), shapes.Make(d.dtype(), d.dims...)))
 	}
-	outs := r.lower(g, e.dtype, weights, external, data)
+	outs := r.lower(g, e.dtype, false, weights, external, data)
 	for i := range r.floats {
 		outs[i] = graph.ConvertDType(outs[i], float)
 	}
@@ -78,7 +78,7 @@ func (p *program) build(e *Engine, r *Recording) {
 }
 
 // lower adds the recording to a graph.
-func (r *Recording) lower(g *graph.Graph, as dtype, weights, external, data []*node) []*node {
+func (r *Recording) lower(g *graph.Graph, as dtype, remat bool, weights, external, data []*node) []*node {
 	values := map[int]*node{}
 	for i, x := range r.external {
 		values[x.id] = external[i]
@@ -91,6 +91,12 @@ func (r *Recording) lower(g *graph.Graph, as dtype, weights, external, data []*n
 		dataAt[d] = data[i]
 	}
 	for _, o := range r.ops {
+		if o.block {
+			if remat {
+				rematerialise(values, o.in)
+			}
+			continue
+		}
 		l := &lowering{g: g, dtype: as}
 		for _, id := range o.in {
 			l.in = append(l.in, values[id])
@@ -110,6 +116,14 @@ func (r *Recording) lower(g *graph.Graph, as dtype, weights, external, data []*n
 		outs[i] = values[id]
 	}
 	return outs
+}
+
+// rematerialise makes what goes on from block to block all that is kept of the
+// block before for the gradients, which compute the rest again.
+func rematerialise(values map[int]*node, ids []int) {
+	for _, id := range ids {
+		values[id] = values[id].Checkpoint()
+	}
 }
 
 // inputs are the buffers of a recording, of which the caller gives the owned

@@ -39,7 +39,7 @@ func (p *Pass) carry(layer int) carried {
 	}
 	for _, s := range p.spans {
 		held, ok := s.Cache.(*cache)
-		ok = ok && held.layers[layer].state != nil && !p.layout.packed
+		ok = ok && !held.layers[layer].state.empty() && !p.layout.packed
 		if c.has = append(c.has, ok); ok {
 			t := p.held(held.layers[layer].state, held.layers[layer].State)
 			p.values[t.id].float = true

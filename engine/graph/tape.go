@@ -33,18 +33,25 @@ func toHalf(values []float32) []bfloat16.BFloat16 {
 	return out
 }
 
-// Pass is the tape of one pass.
-type Pass struct {
-	ctx    context.Context
+// tape is what passes are written on: one, or all of a trace.
+type tape struct {
 	engine *Engine
-	spans  []engine.Span
-	layout layout
-
 	ops    []op
 	run    int // how many of the ops have been run
 	values []value
-	memo   map[string]*datum
 	err    error
+	// traced says that nothing is run; promises are what was read out.
+	traced   bool
+	promises []promise
+}
+
+// Pass is one pass on a tape.
+type Pass struct {
+	*tape
+	ctx    context.Context
+	spans  []engine.Span
+	layout layout
+	memo   map[string]*datum
 
 	stored  map[int]keysValues // what Attends of the pass have stored in a layer
 	updates map[*cache][]update
@@ -87,6 +94,7 @@ func (d *datum) dtype() dtype {
 // the shapes of its inputs.
 type op struct {
 	key     string
+	block   bool // nothing: a block ends, and in is what goes on
 	in      []int
 	weights []*Weight
 	data    []*datum
@@ -107,7 +115,7 @@ type lowering struct {
 type shape []int
 
 // record writes an operation down and returns its results.
-func (p *Pass) record(o op, results ...shape) []tensor {
+func (p *tape) record(o op, results ...shape) []tensor {
 	made := make([]tensor, len(results))
 	for i, dims := range results {
 		o.out = append(o.out, len(p.values))
@@ -119,7 +127,7 @@ func (p *Pass) record(o op, results ...shape) []tensor {
 }
 
 // one is record for a single result of rows.
-func (p *Pass) one(rows, width int, key string, in []engine.Tensor, weights []engine.Weight, data []*datum, lower func(l *lowering) *node) engine.Tensor {
+func (p *tape) one(rows, width int, key string, in []engine.Tensor, weights []engine.Weight, data []*datum, lower func(l *lowering) *node) engine.Tensor {
 	o := op{key: key, data: data, lower: func(l *lowering) []*node { return []*node{lower(l)} }}
 	for _, x := range in {
 		o.in = append(o.in, x.(tensor).id)
@@ -131,13 +139,13 @@ func (p *Pass) one(rows, width int, key string, in []engine.Tensor, weights []en
 }
 
 // map1 is an operation on every element of x, which it may consume.
-func (p *Pass) map1(key string, x engine.Tensor, lower func(l *lowering) *node) engine.Tensor {
+func (p *tape) map1(key string, x engine.Tensor, lower func(l *lowering) *node) engine.Tensor {
 	rows, width := x.Dims()
 	return p.one(rows, width, key, []engine.Tensor{x}, nil, nil, lower)
 }
 
 // consumed says that a tensor is not used again.
-func (p *Pass) consumed(x engine.Tensor) { p.values[x.(tensor).id].live = false }
+func (p *tape) consumed(x engine.Tensor) { p.values[x.(tensor).id].live = false }
 
 // remember makes a datum once a pass.
 func (p *Pass) remember(key string, build func() *datum) *datum {
@@ -158,21 +166,28 @@ func numbers(rows []int) *datum {
 	return d
 }
 
-// Keep releases every tensor made so far but the xs.
+// Keep releases every tensor made so far but the xs, where a block ends.
 func (p *Pass) Keep(xs ...engine.Tensor) {
 	for i := range p.values {
-		p.values[i].live = slices.ContainsFunc(xs, func(x engine.Tensor) bool { return x.(tensor).id == i })
+		p.values[i].live = false
 	}
-	p.ops = append(p.ops, op{key: "block", lower: func(*lowering) []*node { return nil }})
+	o := op{key: "block", block: true, lower: func(l *lowering) []*node { return nil }}
+	for _, x := range xs {
+		p.values[x.(tensor).id].live = true
+		o.in = append(o.in, x.(tensor).id)
+	}
+	p.ops = append(p.ops, o)
 }
 
-// Read copies x out: the tape runs up to here.
+// Read copies x out: the tape runs up to here. In a trace dst is a promise,
+// which holds no numbers.
 func (p *Pass) Read(x engine.Tensor, dst []float32) {
-	if p.err != nil {
+	id := x.(tensor).id
+	if p.traced {
+		p.promise(id, dst)
 		return
 	}
-	id := x.(tensor).id
-	if p.values[id].buffer == nil || !p.values[id].float {
+	if p.err == nil && (p.values[id].buffer == nil || !p.values[id].float) {
 		p.materialise(id)
 	}
 	if p.err == nil {
@@ -183,6 +198,9 @@ func (p *Pass) Read(x engine.Tensor, dst []float32) {
 // Write makes a tensor of given rows.
 func (p *Pass) Write(src []float32, width int) engine.Tensor {
 	rows := len(src) / width
+	if x, ok := p.promised(src, width); ok {
+		return x
+	}
 	d := &datum{floats: slices.Clone(src), dims: []int{rows, width}}
 	return p.one(rows, width, "write", nil, nil, []*datum{d}, func(l *lowering) *node { return l.to(l.data[0]) })
 }
@@ -192,7 +210,7 @@ func (p *Pass) End() error {
 	if err := p.ctx.Err(); err != nil {
 		return err
 	}
-	if p.err == nil && p.pendingUpdates() {
+	if p.err == nil && p.pendingUpdates() && !p.traced {
 		p.materialise()
 	}
 	if p.err != nil {
@@ -210,7 +228,7 @@ func (p *Pass) Discard() {}
 
 // materialise runs the ops that were not run yet for what is wanted, as float32,
 // and for what may be used later.
-func (p *Pass) materialise(wanted ...int) {
+func (p *tape) materialise(wanted ...int) {
 	ops := p.ops[p.run:]
 	var outs []int
 	if len(wanted) > 0 {
@@ -257,21 +275,9 @@ type external struct {
 	buffer compute.Buffer
 }
 
-// Record is the whole tape, none of which may have run, with the given results.
-func (p *Pass) Record(outs ...engine.Tensor) (*Recording, error) {
-	if p.run > 0 {
-		return nil, fmt.Errorf("a pass that was read cannot be recorded")
-	}
-	ids := make([]int, len(outs))
-	for i, x := range outs {
-		ids[i] = x.(tensor).id
-	}
-	return p.recording(p.ops, ids, 0), nil
-}
-
 // recording describes ops: what they take from outside, and a key that names
 // values by their place.
-func (p *Pass) recording(ops []op, outs []int, floats int) *Recording {
+func (p *tape) recording(ops []op, outs []int, floats int) *Recording {
 	r := &Recording{engine: p.engine, ops: ops, outs: outs, floats: floats}
 	made, given := map[int]int{}, map[int]int{}
 	weights, data := map[*Weight]int{}, map[*datum]int{}

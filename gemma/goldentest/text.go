@@ -1,4 +1,4 @@
-package gemma_test
+package goldentest
 
 import (
 	"fmt"
@@ -10,44 +10,44 @@ import (
 )
 
 // step is the run's first row of tokens with what its media become.
-func (c *goldenCase) step(r golden) gemma.Step {
+func (c *Case) step(r golden) gemma.Step {
 	c.Helper()
 	step := gemma.Step{Tokens: r.Inputs["input_ids"].ids(0)}
 	step.Soft = c.soft(r, step.Tokens)
 	step.Together = c.together(r, len(step.Tokens))
 	// The reference has one mask for training and another for generating.
-	step.Throughout = c.model.Config().Family == "gemma4_unified" && r.Name != "greedy"
+	step.Throughout = c.Model.Config().Family == "gemma4_unified" && r.Name != "greedy"
 	return step
 }
 
 // logits: one pass over a sequence longer than the window, forgotten and kept.
-func (c *goldenCase) logits(r golden) {
+func (c *Case) logits(r golden) {
 	step := c.step(r)
 	step.Logits = gemma.AllRows
 	var logits gemma.Logits
-	for _, cache := range []engine.Cache{nil, c.model.NewCache()} {
+	for _, cache := range []engine.Cache{nil, c.Model.NewCache()} {
 		step.Cache = cache
-		c.forward([]gemma.Step{step}, &logits)
+		c.Forward([]gemma.Step{step}, &logits)
 		c.rowsNear("logits", rows(&logits), r.Outputs["logits"])
 	}
 }
 
 // greedy decodes past the window, with the cache and without.
-func (c *goldenCase) greedy(r golden) {
+func (c *Case) greedy(r golden) {
 	first, want := c.step(r), r.Outputs["tokens"].ids(0)
 	for _, cached := range []bool{true, false} {
 		tokens, next := slices.Clone(first.Tokens), first
 		next.Logits = gemma.LastRow
 		if cached {
-			next.Cache = c.model.NewCache()
+			next.Cache = c.Model.NewCache()
 		}
 		var logits gemma.Logits
 		for at := 0; len(tokens) < len(want); at++ {
-			c.forward([]gemma.Step{next}, &logits)
+			c.Forward([]gemma.Step{next}, &logits)
 			if uncached, ok := r.Outputs["logits_uncached"]; ok {
-				c.near(fmt.Sprintf("cache %v, token %d", cached, at), logits.Row(0), uncached.row(at))
+				c.Near(fmt.Sprintf("cache %v, token %d", cached, at), logits.Row(0), uncached.row(at))
 			}
-			tokens = append(tokens, best(logits.Row(0)))
+			tokens = append(tokens, Best(logits.Row(0)))
 			if cached {
 				next = gemma.Step{Cache: next.Cache, Tokens: tokens[len(tokens)-1:], Logits: gemma.LastRow}
 			} else {
@@ -82,35 +82,35 @@ func unpadded(in map[string]array) (rows [][]int32) {
 
 // batch: two sequences of different lengths in one pass, which the reference
 // had to pad.
-func (c *goldenCase) batch(r golden) {
+func (c *Case) batch(r golden) {
 	var steps []gemma.Step
 	for _, ids := range unpadded(r.Inputs) {
 		steps = append(steps, gemma.Step{Tokens: ids, Logits: gemma.AllRows})
 	}
 	var logits gemma.Logits
-	c.forward(steps, &logits)
+	c.Forward(steps, &logits)
 	width, row := r.Inputs["input_ids"].Shape[1], 0
 	for i, s := range steps {
 		for j := range s.Tokens {
 			at := i*width + width - len(s.Tokens) + j
-			c.near(fmt.Sprintf("sequence %d, row %d", i, j), logits.Row(row), r.Outputs["logits"].row(at))
+			c.Near(fmt.Sprintf("sequence %d, row %d", i, j), logits.Row(row), r.Outputs["logits"].row(at))
 			row++
 		}
 	}
 }
 
 // batchGreedy decodes both sequences together.
-func (c *goldenCase) batchGreedy(r golden) {
+func (c *Case) batchGreedy(r golden) {
 	var steps []gemma.Step
 	got := unpadded(r.Inputs)
 	for _, ids := range got {
-		steps = append(steps, gemma.Step{Cache: c.model.NewCache(), Tokens: ids, Logits: gemma.LastRow})
+		steps = append(steps, gemma.Step{Cache: c.Model.NewCache(), Tokens: ids, Logits: gemma.LastRow})
 	}
 	var logits gemma.Logits
 	for range r.Outputs["tokens"].Shape[1] - r.Inputs["input_ids"].Shape[1] {
-		c.forward(steps, &logits)
+		c.Forward(steps, &logits)
 		for i := range steps {
-			got[i] = append(got[i], best(logits.Row(i)))
+			got[i] = append(got[i], Best(logits.Row(i)))
 			steps[i].Tokens = got[i][len(got[i])-1:]
 		}
 	}
@@ -124,7 +124,7 @@ func (c *goldenCase) batchGreedy(r golden) {
 
 // translation: an encoder's states and a decoder's logits, in one pass and one
 // token at a time.
-func (c *goldenCase) translation(r golden) {
+func (c *Case) translation(r golden) {
 	c.media(r)
 	sources := unpadded(r.Inputs)
 	width := r.Inputs["input_ids"].Shape[1]
@@ -132,19 +132,19 @@ func (c *goldenCase) translation(r golden) {
 	n := decoder.Shape[1]
 	for i, ids := range sources {
 		source := gemma.Step{Tokens: ids, Soft: c.soft(r, ids)}
-		hidden := must[[]float32](c)(c.model.Hidden(c.Context(), []gemma.Step{source}))
+		hidden := Must[[]float32](c)(c.Model.Hidden(c.Context(), []gemma.Step{source}))
 		states := r.Outputs["encoder_last_hidden_state"]
 		for j := range ids {
 			size := states.Shape[2]
-			c.near(fmt.Sprintf("source %d, row %d", i, j), hidden[j*size:(j+1)*size], states.row(i*width+j))
+			c.Near(fmt.Sprintf("source %d, row %d", i, j), hidden[j*size:(j+1)*size], states.row(i*width+j))
 		}
 		for _, piece := range []int{n, 1} {
 			cache := c.source(source)
 			var logits gemma.Logits
 			for at := 0; at < n; at += piece {
-				c.forward([]gemma.Step{{Cache: cache, Tokens: decoder.ids(i)[at : at+piece], Logits: gemma.AllRows}}, &logits)
+				c.Forward([]gemma.Step{{Cache: cache, Tokens: decoder.ids(i)[at : at+piece], Logits: gemma.AllRows}}, &logits)
 				for j := range piece {
-					c.near(fmt.Sprintf("target %d in pieces of %d, row %d", i, piece, at+j), logits.Row(j), r.Outputs["logits"].row(i*n+at+j))
+					c.Near(fmt.Sprintf("target %d in pieces of %d, row %d", i, piece, at+j), logits.Row(j), r.Outputs["logits"].row(i*n+at+j))
 				}
 			}
 		}
@@ -152,16 +152,16 @@ func (c *goldenCase) translation(r golden) {
 }
 
 // source is a memory with a source.
-func (c *goldenCase) source(step gemma.Step) engine.Cache {
+func (c *Case) source(step gemma.Step) engine.Cache {
 	c.Helper()
-	cache := c.model.NewCache()
-	if err := c.model.Source(c.Context(), cache, step); err != nil {
+	cache := c.Model.NewCache()
+	if err := c.Model.Source(c.Context(), cache, step); err != nil {
 		c.Fatal(err)
 	}
 	return cache
 }
 
-func (c *goldenCase) greedyTranslation(r golden) {
+func (c *Case) greedyTranslation(r golden) {
 	ids, want := r.Inputs["input_ids"].ids(0), r.Outputs["tokens"].ids(0)
 	source := gemma.Step{Tokens: ids, Soft: c.soft(r, ids)}
 	for _, cached := range []bool{true, false} {
@@ -169,8 +169,8 @@ func (c *goldenCase) greedyTranslation(r golden) {
 		next, cache := tokens, c.source(source)
 		var logits gemma.Logits
 		for len(tokens) < len(want) {
-			c.forward([]gemma.Step{{Cache: cache, Tokens: next, Logits: gemma.LastRow}}, &logits)
-			tokens = append(tokens, best(logits.Row(0)))
+			c.Forward([]gemma.Step{{Cache: cache, Tokens: next, Logits: gemma.LastRow}}, &logits)
+			tokens = append(tokens, Best(logits.Row(0)))
 			if next = tokens[len(tokens)-1:]; !cached {
 				next, cache = tokens, c.source(source)
 			}
@@ -182,31 +182,31 @@ func (c *goldenCase) greedyTranslation(r golden) {
 }
 
 // loss is the mean cross-entropy that a training step begins with.
-func (c *goldenCase) loss(r golden) {
+func (c *Case) loss(r golden) {
 	var logits [][]float32
 	var labels []int32
-	config := c.model.Config()
+	config := c.Model.Config()
 	var out gemma.Logits
 	switch {
 	case config.Encoder != nil: // the decoder is given the labels behind a BOS
 		for i, ids := range unpadded(r.Inputs) {
 			target := r.Inputs["labels"].ids(i)
 			cache := c.source(gemma.Step{Tokens: ids, Soft: c.soft(r, ids)})
-			c.forward([]gemma.Step{{Cache: cache, Tokens: append([]int32{2}, target[:len(target)-1]...), Logits: gemma.AllRows}}, &out)
+			c.Forward([]gemma.Step{{Cache: cache, Tokens: append([]int32{2}, target[:len(target)-1]...), Logits: gemma.AllRows}}, &out)
 			logits, labels = append(logits, rows(&out)...), append(labels, target...)
 		}
 	default:
 		step := c.step(r)
 		step.Logits = gemma.AllRows
-		c.forward([]gemma.Step{step}, &out)
+		c.Forward([]gemma.Step{step}, &out)
 		logits, labels = rows(&out)[:out.Rows()-1], r.Inputs["labels"].ids(0)[1:]
 	}
-	c.near("loss", []float32{crossEntropy(logits, labels)}, []float64{*r.Loss})
+	c.Near("loss", []float32{CrossEntropy(logits, labels)}, []float64{*r.Loss})
 }
 
-// crossEntropy is the mean of −log softmax(logits)[label] over the labels that
+// CrossEntropy is the mean of −log softmax(logits)[label] over the labels that
 // are not −100.
-func crossEntropy(logits [][]float32, labels []int32) float32 {
+func CrossEntropy(logits [][]float32, labels []int32) float32 {
 	var sum, n float64
 	for i, label := range labels {
 		if label == -100 {
@@ -224,7 +224,7 @@ func crossEntropy(logits [][]float32, labels []int32) float32 {
 }
 
 // embed: hidden states and a vector for each text or mixture.
-func (c *goldenCase) embed(r golden) {
+func (c *Case) embed(r golden) {
 	c.media(r)
 	states, width := r.Outputs["last_hidden_state"], r.Inputs["input_ids"].Shape[1]
 	var steps []gemma.Step
@@ -232,40 +232,40 @@ func (c *goldenCase) embed(r golden) {
 		step := gemma.Step{Tokens: ids, Soft: c.soft(r, ids)}
 		steps = append(steps, step)
 		size := states.Shape[2]
-		hidden := must[[]float32](c)(c.model.Hidden(c.Context(), []gemma.Step{step}))
+		hidden := Must[[]float32](c)(c.Model.Hidden(c.Context(), []gemma.Step{step}))
 		for j := range ids {
-			c.near(fmt.Sprintf("text %d, row %d", i, j), hidden[j*size:(j+1)*size], states.row(i*width+j))
+			c.Near(fmt.Sprintf("text %d, row %d", i, j), hidden[j*size:(j+1)*size], states.row(i*width+j))
 		}
 	}
-	vectors := must[[][]float32](c)(c.model.Embed(c.Context(), steps))
+	vectors := Must[[][]float32](c)(c.Model.Embed(c.Context(), steps))
 	c.rowsNear("embedding", vectors, r.Outputs["embedding"])
 	for i, v := range vectors {
 		if short, ok := r.Outputs["embedding_first_8"]; ok {
-			c.near("truncated", gemma.Truncated(v, short.Shape[1]), short.row(i))
+			c.Near("truncated", gemma.Truncated(v, short.Shape[1]), short.row(i))
 		}
 	}
 }
 
-func (c *goldenCase) classify(r golden) {
+func (c *Case) classify(r golden) {
 	var steps []gemma.Step
 	for _, ids := range unpadded(r.Inputs) {
 		steps = append(steps, gemma.Step{Tokens: ids})
 	}
-	logits := must[[][]float32](c)(c.model.Classify(c.Context(), steps))
+	logits := Must[[][]float32](c)(c.Model.Classify(c.Context(), steps))
 	c.rowsNear("logits", logits, r.Outputs["logits"])
 	if r.Loss != nil {
 		var labels []int32
 		for _, v := range r.Inputs["labels"].Data {
 			labels = append(labels, int32(v))
 		}
-		c.near("loss", []float32{crossEntropy(logits, labels)}, []float64{*r.Loss})
+		c.Near("loss", []float32{CrossEntropy(logits, labels)}, []float64{*r.Loss})
 	}
 }
 
 // draft: an assistant's guess from the keys and values its target has left.
-func (c *goldenCase) draft(r golden) {
-	target := load(c.T, c.folder+"/../"+r.Inputs["target_case"].text, c.engine)
-	drafter := must[*gemma.Drafter](c)(gemma.NewDrafter(c.model, target))
+func (c *Case) draft(r golden) {
+	target := Load(c.T, c.folder+"/../"+r.Inputs["target_case"].text, c.Engine)
+	drafter := Must[*gemma.Drafter](c)(gemma.NewDrafter(c.Model, target))
 	ids := r.Inputs["target_input_ids"].ids(0)
 	cache := target.NewCache()
 	var hidden []float32
@@ -280,12 +280,12 @@ func (c *goldenCase) draft(r golden) {
 		c.Fatal(err)
 	}
 	given := r.Inputs["inputs_embeds"].row(0)
-	c.near("the target's state", hidden, given[len(given)/2:])
+	c.Near("the target's state", hidden, given[len(given)/2:])
 	var logits gemma.Logits
 	for range 2 { // a draft leaves no trace
-		next := must[[]float32](c)(drafter.Step(c.Context(), cache, ids[len(ids)-1], len(ids)-1, hidden, &logits))
-		c.near("logits", logits.Row(0), r.Outputs["logits"].row(0))
-		c.near("next state", next, r.Outputs["last_hidden_state"].row(0))
+		next := Must[[]float32](c)(drafter.Step(c.Context(), cache, ids[len(ids)-1], len(ids)-1, hidden, &logits))
+		c.Near("logits", logits.Row(0), r.Outputs["logits"].row(0))
+		c.Near("next state", next, r.Outputs["last_hidden_state"].row(0))
 	}
 	if cache.Len() != len(ids) {
 		c.Errorf("the cache holds %d positions after drafts, want %d", cache.Len(), len(ids))
@@ -293,23 +293,23 @@ func (c *goldenCase) draft(r golden) {
 }
 
 // denoise: a canvas behind a prompt, twice.
-func (c *goldenCase) denoise(r golden) {
+func (c *Case) denoise(r golden) {
 	ids := r.Inputs["input_ids"].ids(0)
-	hidden := must[[]float32](c)(c.model.Hidden(c.Context(), []gemma.Step{{Tokens: ids}}))
-	c.near("states", hidden, r.Outputs["encoder_last_hidden_state"].Data)
-	cache := c.model.NewCache()
-	c.forward([]gemma.Step{{Cache: cache, Tokens: ids}}, nil)
+	hidden := Must[[]float32](c)(c.Model.Hidden(c.Context(), []gemma.Step{{Tokens: ids}}))
+	c.Near("states", hidden, r.Outputs["encoder_last_hidden_state"].Data)
+	cache := c.Model.NewCache()
+	c.Forward([]gemma.Step{{Cache: cache, Tokens: ids}}, nil)
 	var before []float32
 	canvas := r.Inputs["canvas"].ids(0)
 	for _, name := range []string{"logits_step1", "logits_step2"} {
 		var logits gemma.Logits
-		if err := c.model.Denoise(c.Context(), cache, canvas, before, &logits); err != nil {
+		if err := c.Model.Denoise(c.Context(), cache, canvas, before, &logits); err != nil {
 			c.Fatal(err)
 		}
 		c.rowsNear(name, rows(&logits), r.Outputs[name])
 		before, canvas = nil, nil
 		for i := range logits.Rows() {
-			before, canvas = append(before, logits.Row(i)...), append(canvas, best(logits.Row(i)))
+			before, canvas = append(before, logits.Row(i)...), append(canvas, Best(logits.Row(i)))
 		}
 		if second := r.Outputs["canvas_step2"].ids(0); name == "logits_step1" && !slices.Equal(canvas, second) {
 			c.Errorf("the second canvas is %v, want %v", canvas, second)

@@ -1,4 +1,4 @@
-package gemma_test
+package goldentest
 
 import (
 	"testing"

@@ -1,4 +1,4 @@
-package gemma_test
+package goldentest
 
 import (
 	"fmt"
@@ -50,34 +50,34 @@ func clips(frames, mask array) []gemma.Sound {
 }
 
 // soft are the run's media where their tokens stand.
-func (c *goldenCase) soft(r golden, tokens []int32) []gemma.Soft {
+func (c *Case) soft(r golden, tokens []int32) []gemma.Soft {
 	c.Helper()
-	ids := c.model.Config().Tokens
+	ids := c.Model.Config().Tokens
 	var soft []gemma.Soft
 	for _, kind := range []struct {
 		id      int32
 		vectors func() ([][]float32, error)
 	}{
 		{ids.Image, func() ([][]float32, error) {
-			return c.model.Pictures(c.Context(), pictures(r.Inputs["pixel_values"], r.Inputs["image_position_ids"]))
+			return c.Model.Pictures(c.Context(), pictures(r.Inputs["pixel_values"], r.Inputs["image_position_ids"]))
 		}},
 		{ids.Video, func() ([][]float32, error) {
-			return c.model.Pictures(c.Context(), pictures(r.Inputs["pixel_values_videos"], r.Inputs["video_position_ids"]))
+			return c.Model.Pictures(c.Context(), pictures(r.Inputs["pixel_values_videos"], r.Inputs["video_position_ids"]))
 		}},
 		{ids.Audio, func() ([][]float32, error) {
-			return c.model.Sounds(c.Context(), clips(r.Inputs["input_features"], r.Inputs["input_features_mask"]))
+			return c.Model.Sounds(c.Context(), clips(r.Inputs["input_features"], r.Inputs["input_features_mask"]))
 		}},
 	} {
 		places := stretches(tokens, kind.id)
 		if kind.id < 0 || len(places) == 0 {
 			continue
 		}
-		vectors := must[[][]float32](c)(kind.vectors())
+		vectors := Must[[][]float32](c)(kind.vectors())
 		if len(vectors) != len(places) {
 			c.Fatalf("%d media for %d places", len(vectors), len(places))
 		}
 		for i, at := range places {
-			if n := len(vectors[i]) / c.model.Config().Width; n != at[1]-at[0] {
+			if n := len(vectors[i]) / c.Model.Config().Width; n != at[1]-at[0] {
 				c.Fatalf("%d soft tokens for %d places", n, at[1]-at[0])
 			}
 			soft = append(soft, gemma.Soft{At: at[0], Vectors: vectors[i]})
@@ -101,9 +101,9 @@ func stretches(tokens []int32, id int32) (all [][2]int) {
 }
 
 // together is what the run's token types let see each other.
-func (c *goldenCase) together(r golden, n int) [][2]int {
+func (c *Case) together(r golden, n int) [][2]int {
 	types := r.Inputs["token_type_ids"]
-	if config := c.model.Config(); config.Prefix {
+	if config := c.Model.Config(); config.Prefix {
 		if types.Shape != nil {
 			n = slices.Index(types.row(0), 1)
 		}
@@ -126,16 +126,16 @@ func (c *goldenCase) together(r golden, n int) [][2]int {
 }
 
 // media compares what towers make of the run's pictures and sounds.
-func (c *goldenCase) media(r golden) {
+func (c *Case) media(r golden) {
 	seen := pictures(r.Inputs["pixel_values"], r.Inputs["image_position_ids"])
 	if want, ok := r.Outputs["vision_last_hidden_state"]; ok {
-		c.near("the tower's states", slices.Concat(must[[][]float32](c)(c.model.PictureStates(c.Context(), seen))...), want.Data)
+		c.Near("the tower's states", slices.Concat(Must[[][]float32](c)(c.Model.PictureStates(c.Context(), seen))...), want.Data)
 	}
 	if want, ok := r.Outputs["image_soft_tokens"]; ok {
-		c.near("soft tokens", slices.Concat(must[[][]float32](c)(c.model.Pictures(c.Context(), seen))...), want.Data)
+		c.Near("soft tokens", slices.Concat(Must[[][]float32](c)(c.Model.Pictures(c.Context(), seen))...), want.Data)
 	}
 	if want, ok := r.Outputs["image_hard_tokens"]; ok {
-		c.near("hard tokens", must[[]float32](c)(c.model.HardPictures(c.Context(), r.Inputs["image_hard_ids"].ids(0))), want.Data)
+		c.Near("hard tokens", Must[[]float32](c)(c.Model.HardPictures(c.Context(), r.Inputs["image_hard_ids"].ids(0))), want.Data)
 	}
 	heard := clips(r.Inputs["input_features"], r.Inputs["input_features_mask"])
 	mask := r.Outputs["audio_mask"]
@@ -143,16 +143,16 @@ func (c *goldenCase) media(r golden) {
 		mask = r.Inputs["input_features_mask"]
 	}
 	if want, ok := r.Outputs["audio_encoder"]; ok {
-		c.valid("the sound tower's states", must[[][]float32](c)(c.model.SoundStates(c.Context(), heard)), want, mask)
+		c.valid("the sound tower's states", Must[[][]float32](c)(c.Model.SoundStates(c.Context(), heard)), want, mask)
 	}
 	if want, ok := r.Outputs["audio_soft_tokens"]; ok {
-		c.valid("sounds", must[[][]float32](c)(c.model.Sounds(c.Context(), heard)), want, mask)
+		c.valid("sounds", Must[[][]float32](c)(c.Model.Sounds(c.Context(), heard)), want, mask)
 	}
 }
 
 // valid compares rows of clips where the mask says that there is sound, and
 // that there are no more.
-func (c *goldenCase) valid(what string, got [][]float32, want, mask array) {
+func (c *Case) valid(what string, got [][]float32, want, mask array) {
 	c.Helper()
 	for i := range want.Shape[0] {
 		part, width, n := want.part(i), want.Shape[2], 0
@@ -163,7 +163,7 @@ func (c *goldenCase) valid(what string, got [][]float32, want, mask array) {
 			if (n+1)*width > len(got[i]) {
 				c.Fatalf("%s: clip %d has %d rows, want more", what, i, n)
 			}
-			c.near(fmt.Sprintf("%s, clip %d, row %d", what, i, j), got[i][n*width:(n+1)*width], part.row(j))
+			c.Near(fmt.Sprintf("%s, clip %d, row %d", what, i, j), got[i][n*width:(n+1)*width], part.row(j))
 			n++
 		}
 		if len(got[i]) != n*width {
@@ -173,7 +173,7 @@ func (c *goldenCase) valid(what string, got [][]float32, want, mask array) {
 }
 
 // sounds is the tower of Gemma 3n by itself.
-func (c *goldenCase) sounds(r golden) {
+func (c *Case) sounds(r golden) {
 	padding := r.Inputs["audio_mel_mask_true_is_padding"]
 	flip := func(a array) array {
 		out := array{Shape: a.Shape, Data: slices.Clone(a.Data)}
@@ -183,27 +183,27 @@ func (c *goldenCase) sounds(r golden) {
 		return out
 	}
 	heard, mask := clips(r.Inputs["audio_mel"], flip(padding)), flip(r.Outputs["mask_true_is_padding"])
-	c.valid("states", must[[][]float32](c)(c.model.SoundStates(c.Context(), heard)), r.Outputs["last_hidden_state"], mask)
-	c.valid("soft tokens", must[[][]float32](c)(c.model.Sounds(c.Context(), heard)), r.Outputs["soft_tokens"], mask)
-	hard := must[[]float32](c)(c.model.HardSounds(c.Context(), r.Inputs["embed_ids"].ids(0)))
-	c.near("hard tokens", hard, r.Outputs["hard_tokens"].Data)
+	c.valid("states", Must[[][]float32](c)(c.Model.SoundStates(c.Context(), heard)), r.Outputs["last_hidden_state"], mask)
+	c.valid("soft tokens", Must[[][]float32](c)(c.Model.Sounds(c.Context(), heard)), r.Outputs["soft_tokens"], mask)
+	hard := Must[[]float32](c)(c.Model.HardSounds(c.Context(), r.Inputs["embed_ids"].ids(0)))
+	c.Near("hard tokens", hard, r.Outputs["hard_tokens"].Data)
 }
 
-func (c *goldenCase) verdict(r golden) {
-	logits, probabilities, err := c.model.Verdict(c.Context(), c.step(r))
+func (c *Case) verdict(r golden) {
+	logits, probabilities, err := c.Model.Verdict(c.Context(), c.step(r))
 	if err != nil {
 		c.Fatal(err)
 	}
-	c.near("logits", logits[:], r.Outputs["logits"].Data)
-	c.near("probabilities", probabilities[:], r.Outputs["probabilities"].Data)
+	c.Near("logits", logits[:], r.Outputs["logits"].Data)
+	c.Near("probabilities", probabilities[:], r.Outputs["probabilities"].Data)
 }
 
-func (c *goldenCase) pairs(r golden) {
+func (c *Case) pairs(r golden) {
 	var texts [][]int32
 	for i := range r.Inputs["input_ids"].Shape[0] {
 		texts = append(texts, r.Inputs["input_ids"].ids(i))
 	}
-	seen, read, logits, err := c.model.Pairs(c.Context(), pictures(r.Inputs["pixel_values"], array{}), texts)
+	seen, read, logits, err := c.Model.Pairs(c.Context(), pictures(r.Inputs["pixel_values"], array{}), texts)
 	if err != nil {
 		c.Fatal(err)
 	}

@@ -1,0 +1,168 @@
+package graph
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"unsafe"
+
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/gomlx/core/graph"
+
+	"lapidary/checkpoint"
+	"lapidary/engine"
+)
+
+// Trace is an engine whose passes are written on one tape and not run: what a
+// model makes of an input becomes a function of its weights. What is read out of
+// a pass is a promise: numbers that are not there, which another pass may write
+// in (an encoder's states, a picture's soft tokens) and a loss may be made of.
+// Whoever looks at them sees NaN.
+type Trace struct {
+	tape *tape
+	line int
+}
+
+// Trace begins one. Spans without a memory lie in lines of the given length, each
+// line full, so that one graph serves every batch of as many lines wherever its
+// sequences begin; 0 for a line a span.
+func (e *Engine) Trace(line int) *Trace {
+	t := e.newTape()
+	t.traced = true
+	return &Trace{tape: t, line: line}
+}
+
+// Name is the engine's.
+func (t *Trace) Name() string { return t.tape.engine.Name() }
+
+// Load is the engine's.
+func (t *Trace) Load(w checkpoint.Tensor) (engine.Weight, error) { return t.tape.engine.Load(w) }
+
+// NewCache makes a memory that dies with the trace.
+func (t *Trace) NewCache(layers []engine.CacheLayer) engine.Cache {
+	return t.tape.engine.NewCache(layers)
+}
+
+// Close ends the trace; the engine lives on.
+func (t *Trace) Close() error { return nil }
+
+// Begin starts a pass on the tape.
+func (t *Trace) Begin(ctx context.Context, spans []engine.Span) engine.Pass {
+	line := t.line
+	if !fills(spans, line) {
+		line = 0
+	}
+	return t.tape.begin(ctx, spans, line)
+}
+
+// fills says that the spans lie in full lines.
+func fills(spans []engine.Span, line int) bool {
+	at := 0
+	for _, s := range spans {
+		if at += s.Rows; s.Cache != nil || at > line {
+			return false
+		}
+		at %= max(1, line)
+	}
+	return at == 0 && line > 0
+}
+
+// promise is what was read out: rows of a value.
+type promise struct {
+	numbers []float32
+	id      int
+}
+
+func (t *tape) promise(id int, dst []float32) {
+	for i := range dst {
+		dst[i] = float32(math.NaN())
+	}
+	t.promises = append(t.promises, promise{dst, id})
+}
+
+// promised are the rows that some of the numbers of a promise stand for.
+func (t *tape) promised(src []float32, width int) (engine.Tensor, bool) {
+	if len(src) == 0 {
+		return nil, false
+	}
+	at := uintptr(unsafe.Pointer(&src[0])) //nolint:gosec // only compared: a promise is known by where it lies
+	for _, p := range t.promises {
+		first := uintptr(unsafe.Pointer(&p.numbers[0])) //nolint:gosec // as above
+		v := t.values[p.id]
+		if at < first || at+4*uintptr(len(src)) > first+4*uintptr(len(p.numbers)) || v.dims[1] != width {
+			continue
+		}
+		from := int(at-first) / 4 / width
+		if from == 0 && len(src) == len(p.numbers) {
+			return tensor{p.id, v.dims[0], width}, true
+		}
+		rows := make([]int, len(src)/width)
+		for i := range rows {
+			rows[i] = from + i
+		}
+		return t.pick(tensor{p.id, v.dims[0], width}, rows), true
+	}
+	return nil, false
+}
+
+// Tensor is what a promise of rows of the given width stands for.
+func (t *Trace) Tensor(read []float32, width int) (engine.Tensor, error) {
+	x, ok := t.tape.promised(read, width)
+	if !ok {
+		return nil, errors.New("graph engine: these numbers were not read out of the trace")
+	}
+	return x, nil
+}
+
+// Lowering is what an operation of a caller's is lowered with: its inputs, its
+// weights and its data.
+type Lowering struct {
+	Graph         *graph.Graph
+	In, W, Data   []*graph.Node
+	ActivationsOf dtypes.DType
+}
+
+// Operation is one that the vocabulary does not have, such as a loss.
+type Operation struct {
+	Key     string // all that Lower depends on but the shapes
+	In      []engine.Tensor
+	Weights []engine.Weight
+	Ints    [][]int32
+	Floats  [][]float32 // data, after Ints
+	Rows    int
+	Width   int
+	Lower   func(l *Lowering) *graph.Node // → [Rows, Width]
+}
+
+// Apply writes an operation down.
+func (t *Trace) Apply(o Operation) engine.Tensor {
+	var data []*datum
+	for _, d := range o.Ints {
+		data = append(data, &datum{ints: d, dims: []int{len(d)}})
+	}
+	for _, d := range o.Floats {
+		data = append(data, &datum{floats: d, dims: []int{len(d)}})
+	}
+	return t.tape.one(o.Rows, o.Width, o.Key, o.In, o.Weights, data, func(l *lowering) *node {
+		return o.Lower(&Lowering{l.g, l.in, l.weights, l.data, l.dtype})
+	})
+}
+
+// Record is the whole tape with the given results.
+func (t *Trace) Record(outs ...engine.Tensor) (*Recording, error) {
+	if t.tape.err != nil {
+		return nil, t.tape.err
+	}
+	ids := make([]int, len(outs))
+	for i, x := range outs {
+		ids[i] = x.(tensor).id
+	}
+	r := t.tape.recording(t.tape.ops, ids, 0)
+	for _, x := range r.external {
+		if x.buffer == nil {
+			return nil, fmt.Errorf("graph engine: value %d of a trace comes from nowhere", x.id)
+		}
+	}
+	return r, nil
+}
