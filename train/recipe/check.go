@@ -1,6 +1,7 @@
 package recipe
 
 import (
+	"math"
 	"os"
 	"reflect"
 	"regexp"
@@ -23,6 +24,10 @@ func (d *decoder) limits(line int, v reflect.Value, path string, tag reflect.Str
 	}
 	x, ok := number(v)
 	if !ok {
+		return
+	}
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		d.add(line, "%s is %v, and should be a finite number", path, v)
 		return
 	}
 	for _, l := range []struct {

@@ -10,9 +10,6 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// maxNodes bounds what aliases of aliases can grow to.
-const maxNodes = 100_000
-
 // places are the lines of the keys that a file has, by their path
 // ("optimizer.lr").
 type places map[string]int
@@ -22,7 +19,6 @@ type places map[string]int
 type decoder struct {
 	Problems
 	where places
-	nodes int
 }
 
 func newDecoder(file string) *decoder {
@@ -49,15 +45,6 @@ func (d *decoder) into(n *yaml.Node, into any, path string) {
 // value is one node into one value. tag is that of the field the value is in,
 // or whose element it is.
 func (d *decoder) value(n *yaml.Node, v reflect.Value, path string, tag reflect.StructTag) {
-	if d.nodes++; d.nodes > maxNodes {
-		if d.nodes == maxNodes+1 {
-			d.add(n.Line, "more than %d values: is an alias repeated too often?", maxNodes)
-		}
-		return
-	}
-	for n.Kind == yaml.AliasNode && n.Alias != nil {
-		n = n.Alias
-	}
 	if s, ok := v.Addr().Interface().(*Section); ok {
 		*s = Section{n, d.File, path}
 		return
@@ -74,6 +61,8 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string, tag reflect.
 		d.value(n, v.Elem(), path, tag)
 	case reflect.Slice, reflect.Array:
 		d.list(n, v, path, tag)
+	case reflect.Map:
+		d.table(n, v, path, tag)
 	case reflect.Struct:
 		if _, isText := v.Addr().Interface().(encoding.TextUnmarshaler); !isText {
 			d.mapping(n, v, path)
@@ -162,6 +151,25 @@ func (d *decoder) only(v reflect.Value, keys []key, path string) {
 		if line, given := d.where[at]; given && !k.belongs(kind.String()) {
 			d.add(line, "%s is for %s, and this is %s; leave it out", at, listed(k.only), kind)
 		}
+	}
+}
+
+// table is a mapping whose keys are names and not settings.
+func (d *decoder) table(n *yaml.Node, v reflect.Value, path string, tag reflect.StructTag) {
+	if n.Kind != yaml.MappingNode || v.Type().Key().Kind() != reflect.String {
+		d.add(n.Line, "%s is %s, and should be a section of names", path, describe(n))
+		return
+	}
+	v.Set(reflect.MakeMap(v.Type()))
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		e := fresh(v.Type().Elem()).Elem()
+		at := join(path, n.Content[i].Value)
+		if _, twice := d.where[at]; twice {
+			d.add(n.Content[i].Line, "%s is here twice; delete one of them", at)
+		}
+		d.where[at] = n.Content[i].Line
+		d.value(n.Content[i+1], e, at, tag)
+		v.SetMapIndex(reflect.ValueOf(n.Content[i].Value).Convert(v.Type().Key()), e)
 	}
 }
 

@@ -193,7 +193,7 @@ type Batch struct {
 	Length int `yaml:"length" min:"2"`
 	// Sequences is the number of them in a step.
 	Sequences int `yaml:"sequences" min:"1"`
-	// Tokens says the same as Sequences, times Length.
+	// Tokens says the same as Sequences, times Length; it is 0 once it is read.
 	Tokens int `yaml:"tokens,omitempty" min:"1"`
 	// Micro is how many sequences go through the model at once; 0, which is
 	// written auto, finds out what fits.
