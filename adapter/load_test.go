@@ -17,20 +17,8 @@ import (
 	"lapidary/gemma"
 )
 
-const base = "../gemma/testdata/goldens/gemma3_text"
-
 func loadBase(t *testing.T) *gemma.Model {
-	t.Helper()
-	c, err := checkpoint.Open(base)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	m, err := gemma.Load(c, ref.New())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
+	return load(t, filepath.Join(goldens, "gemma3_text"), ref.New())
 }
 
 func open(t *testing.T, name string) *adapter.Adapter {
