@@ -150,8 +150,9 @@ func GGUFName(arch, canonical string) (name string, ok bool) {
 	return rename(canonical, inverse(ggufOverrides[arch]), ggufNamesBack)
 }
 
-// canonicalHF strips the trunk and translates what is left.
-func canonicalHF(name string) string {
+// CanonicalName is what a tensor that a Hugging Face checkpoint calls name is
+// called here: without the trunk, translated where families differ.
+func CanonicalName(name string) string {
 	rest := name
 	for again := true; again; {
 		again = false

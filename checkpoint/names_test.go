@@ -82,8 +82,8 @@ func TestCanonicalHF(t *testing.T) {
 		"language_model.ple.per_layer_projection_norm.weight":             "per_layer_projection_norm.weight",
 		"model.": "model.",
 	} {
-		if got := canonicalHF(name); got != want {
-			t.Errorf("canonicalHF(%q) = %q, want %q", name, got, want)
+		if got := CanonicalName(name); got != want {
+			t.Errorf("CanonicalName(%q) = %q, want %q", name, got, want)
 		}
 	}
 }

@@ -73,7 +73,7 @@ func (c *Checkpoint) addSafetensors(folder, path string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := c.add(path, stored, canonicalHF); err != nil {
+	if err := c.add(path, stored, CanonicalName); err != nil {
 		return err
 	}
 	return c.enterFolder(folder)
@@ -156,7 +156,7 @@ func missingFrom(tensors []Tensor, names []string) string {
 		have[t.Name] = true
 	}
 	for _, name := range names {
-		if !have[canonicalHF(name)] {
+		if !have[CanonicalName(name)] {
 			return name
 		}
 	}

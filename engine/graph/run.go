@@ -24,12 +24,13 @@ func (e *Engine) execute(r *Recording) ([]compute.Buffer, error) {
 	if err != nil {
 		return nil, err
 	}
+	return e.run(p, r)
+}
+
+// run gives a program what a recording takes. The engine is locked.
+func (e *Engine) run(p *program, r *Recording) ([]compute.Buffer, error) {
 	inputs, owned, err := e.inputs(r)
-	defer func() {
-		for _, b := range owned {
-			_ = b.Finalize() // the device takes back what it can
-		}
-	}()
+	defer func() { finalize(owned) }()
 	if err != nil {
 		return nil, err
 	}
@@ -53,11 +54,10 @@ func (e *Engine) program(r *Recording) (*program, error) {
 	return p, nil
 }
 
-// build lowers and compiles: weights, values from before and data are the
-// parameters, in that order.
-func (p *program) build(e *Engine, r *Recording) {
+// parameters are those of a recording's graph: weights, values from before and
+// data, in that order.
+func (p *program) parameters(e *Engine, r *Recording) (weights, external, data []*node) {
 	g := p.graph
-	var weights, external, data []*node
 	for i, w := range r.Weights {
 		rows, cols := w.Dims()
 		weights = append(weights, graph.Parameter(g, "w"+strconv.Itoa(i), shapes.Make(e.dtype, rows, cols)))
@@ -68,11 +68,17 @@ func (p *program) build(e *Engine, r *Recording) {
 	for i, d := range r.data {
 		data = append(data, graph.Parameter(g, "d"+strconv.Itoa(i), shapes.Make(d.dtype(), d.dims...)))
 	}
-	outs := r.lower(g, e.dtype, false, weights, external, data)
+	return weights, external, data
+}
+
+// build lowers and compiles.
+func (p *program) build(e *Engine, r *Recording) {
+	weights, external, data := p.parameters(e, r)
+	outs := r.lower(p.graph, e.dtype, false, weights, external, data)
 	for i := range r.floats {
 		outs[i] = graph.ConvertDType(outs[i], float)
 	}
-	if err := g.Compile(outs...); err != nil {
+	if err := p.graph.Compile(outs...); err != nil {
 		panic(err) //nolint:forbidigo // as the rest of a graph's construction does; program catches it
 	}
 }

@@ -52,3 +52,6 @@ func (e *Engine) upload(values []float32, as dtype, dims ...int) (compute.Buffer
 	}
 	return e.backend.BufferFromFlatData(0, values, shapes.Make(as, dims...))
 }
+
+// Stored is the tensor that was loaded.
+func (w *Weight) Stored() checkpoint.Tensor { return w.stored }

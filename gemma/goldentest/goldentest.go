@@ -72,6 +72,10 @@ type golden struct {
 	Name            string
 	Inputs, Outputs map[string]array
 	Loss            *float64
+	Grads           map[string]struct {
+		L2   float64
+		Head []float64
+	}
 }
 
 func readRuns(t *testing.T, path string) []golden {
@@ -179,6 +183,24 @@ type Engine struct {
 	// Tolerance, absolute or relative: two sound programs that keep all in
 	// float32 differ by 5e-6.
 	Tolerance float64
+	// Trace begins a trace, on an engine that has gradients; else nil.
+	Trace func() Trace
+}
+
+// Trace is an engine that writes passes down. What is read out of them it knows
+// again.
+type Trace interface {
+	engine.Engine
+	// Gradients of the mean cross-entropy of labels, but for those that are −100,
+	// given rows of states of which head makes logits, or that are logits if head
+	// is nil: the loss, and its derivatives by weights as they were loaded.
+	Gradients(states [][]float32, width int, head engine.Weight, softCap float32, labels []int32) (float32, []Gradient, error)
+}
+
+// Gradient is that of a weight.
+type Gradient struct {
+	checkpoint.Tensor
+	Values []float32
 }
 
 type spelling struct{ name, folder string }
@@ -303,7 +325,11 @@ func (c *Case) run(r golden) {
 			c.greedy(r)
 		}
 	case "train":
-		c.loss(r)
+		if c.Engine.Trace != nil {
+			c.gradients(r)
+		} else {
+			c.loss(r)
+		}
 	case "left_padded":
 		c.batch(r)
 	case "left_padded_greedy":
@@ -315,6 +341,9 @@ func (c *Case) run(r golden) {
 			c.verdict(r)
 		} else {
 			c.classify(r)
+			if c.Engine.Trace != nil && r.Loss != nil {
+				c.labelGradients(r)
+			}
 		}
 	case "pairs":
 		c.pairs(r)
