@@ -35,6 +35,7 @@ https://…). Models are kept in $LAPIDARY_HOME, by default the user's data fold
 		newConvertCmd(),
 		newCpCmd(),
 		newEmbedCmd(),
+		newEngineCmd(),
 		newEvalCmd(),
 		newListCmd(),
 		newPerplexityCmd(),
