@@ -6,11 +6,18 @@
 // is, and what is measured; it is a short YAML file. [Builtin] has one for each
 // of several public data sets, by name. The data themselves are the user's.
 //
-// A metric is measured in one of three ways. The log-likelihood of each choice
-// (accuracy, accuracy_norm, balanced_accuracy); the log-likelihood of the answer
-// that is given (perplexity, bits_per_byte); or an answer that the model writes,
-// compared with the given one (exact, f1, rouge1, rouge2, rougeL) or verified
-// (pass). A task may ask for metrics of all three.
+// A metric is measured in one of three ways, and a task may ask for metrics of all
+// three:
+//
+//   - The log-likelihood of each choice: accuracy takes the likeliest,
+//     accuracy_norm that of the greatest log-likelihood for a character,
+//     balanced_accuracy is the mean of accuracy over the labels.
+//   - The log-likelihood of the answer that is given: perplexity is e to the mean
+//     negative log-likelihood of a token, bits_per_byte the mean for a byte to the
+//     base of two. Answers count with the space before them.
+//   - An answer that the model writes, compared with the given one: exact and f1
+//     (of words) as in SQuAD, rouge1, rouge2 and rougeL as in rouge_score; or
+//     verified: pass. Of several given answers the best match counts.
 //
 // [Run] evaluates a model and gives a [Record] for each example, written as
 // JSON lines by a [Log], which can be interrupted and gone on with. [Summarise]

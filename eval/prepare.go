@@ -22,17 +22,14 @@ type item struct {
 
 // layout is how the examples of a group are written.
 type layout struct {
-	instruction            string
-	prompt, answer         *template
-	lists, answers, choice string
+	instruction     string
+	prompt, answer  *template
+	answers, choice string
 }
 
 // promptFile is read in place of the task's templates where it is there.
 func (t *Task) layout(folder string) (*layout, error) {
-	l := &layout{instruction: strings.TrimSpace(t.Instruction), lists: t.Lists, answers: t.Answers, choice: t.Choices.Field}
-	if l.lists == "" {
-		l.lists = "\n"
-	}
+	l := &layout{instruction: strings.TrimSpace(t.Instruction), answers: t.Answers, choice: t.Choices.Field}
 	var err error
 	if l.answer, err = parseTemplate(t.Answer); err != nil {
 		return nil, err
@@ -105,11 +102,11 @@ func (t *Task) prepare(s *Source) (map[string]*layout, []item, error) {
 func (t *Task) item(l *layout, ex Example, extract extractor) (item, error) {
 	it := item{id: ex.ID, group: ex.Group, gold: -1}
 	var err error
-	if it.prompt, err = l.prompt.write(ex.Fields, "\n"); err != nil {
+	if it.prompt, err = l.prompt.write(ex.Fields); err != nil {
 		return it, err
 	}
 	it.prompt = strings.TrimRight(it.prompt, " \t\r\n")
-	if it.answer, err = l.answer.write(ex.Fields, l.lists); err != nil {
+	if it.answer, err = l.answer.write(ex.Fields); err != nil {
 		return it, err
 	}
 	it.answer = strings.TrimSpace(it.answer)
@@ -139,7 +136,7 @@ func texts(fields map[string]any, path string) ([]string, error) {
 	}
 	var out []string
 	for _, item := range list {
-		out = append(out, strings.TrimSpace(text(item, "\n")))
+		out = append(out, strings.TrimSpace(text(item, listSeparator)))
 	}
 	return out, nil
 }

@@ -282,11 +282,11 @@ func (e *Evaluation) choose(ctx context.Context, it *item, prefix, prompt []int3
 	lengths := make([]float64, len(it.choices))
 	longest := 0
 	for i, c := range it.choices {
-		s, ids := e.continuation(c)
+		_, ids := e.continuation(c)
 		if len(ids) == 0 {
 			return fmt.Errorf("the choice %q has no tokens", c)
 		}
-		texts[i], lengths[i] = ids, float64(utf8.RuneCountInString(s))
+		texts[i], lengths[i] = ids, float64(utf8.RuneCountInString(c))
 		longest = max(longest, len(ids))
 	}
 	if !e.fits(len(prompt)+longest, r) {

@@ -24,8 +24,10 @@ type Task struct {
 
 	// Instruction stands once before everything else.
 	Instruction string `yaml:"instruction" json:"instruction,omitempty"`
-	// Prompt is a template over the fields of an example: {field}, {nested.path};
-	// {{ and }} are braces. Space at its end is dropped.
+	// Prompt is a template over the fields of an example, in the syntax of training
+	// data: {field}, {nested.path}, {path|SEPARATOR} between the items of a list (by
+	// default a comma; the rows of a table are lines), {path?} for what may be
+	// missing; {{ and }} are braces. Space at its end is dropped.
 	Prompt string `yaml:"prompt" json:"prompt,omitempty"`
 	// PromptFile, if it lies in the folder of the data, is used in place of
 	// Instruction and Prompt: blocks between blank lines, of which the last one
@@ -37,8 +39,6 @@ type Task struct {
 	// Answers is the path of a list of answers, any of which is right. It takes
 	// the place of Answer in what is compared.
 	Answers string `yaml:"answers" json:"answers,omitempty"`
-	// Lists is put between the items of a list in Answer; by default a newline.
-	Lists string `yaml:"lists" json:"lists,omitempty"`
 	// Choices are the answers to choose from.
 	Choices Choices `yaml:"choices" json:"choices,omitzero"`
 	// Join stands between prompt and answer in raw mode, by default a space;

@@ -1,19 +1,39 @@
 package eval
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
-// template is text with places for fields: literal texts and paths in turns,
+// template is text with places for fields, in the syntax of training data:
+// {field}, {nested.path}, {path|SEPARATOR} between the items of a list, {path?} for
+// what may be missing, {{ and }} for braces. Literal texts and places take turns,
 // a literal first and last.
 type template struct {
 	literals []string
-	paths    [][]string
+	places   []place
 }
 
-// parseTemplate reads {field} and {nested.path}; {{ and }} are braces.
+type place struct {
+	path      []string
+	separator string
+	optional  bool
+}
+
+const listSeparator = ", "
+
+func parsePlace(s string) place {
+	name, separator, given := strings.Cut(s, "|")
+	if !given {
+		separator = listSeparator
+	}
+	name, optional := strings.CutSuffix(strings.TrimSpace(name), "?")
+	return place{strings.Split(name, "."), separator, optional}
+}
+
 func parseTemplate(s string) (*template, error) {
 	t := &template{}
 	var literal strings.Builder
@@ -31,7 +51,7 @@ func parseTemplate(s string) (*template, error) {
 				return nil, fmt.Errorf("template %q has a { that names no field: write {field}, or {{ for a brace", shorten(s))
 			}
 			t.literals = append(t.literals, literal.String())
-			t.paths = append(t.paths, strings.Split(s[i+1:i+end], "."))
+			t.places = append(t.places, parsePlace(s[i+1:i+end]))
 			literal.Reset()
 			i += end
 		default:
@@ -55,21 +75,21 @@ func parseMustache(s string) (*template, error) {
 		if !closed {
 			return nil, fmt.Errorf("prompt %q has a {{ without its }}", shorten(s))
 		}
-		t.paths = append(t.paths, strings.Split(strings.TrimSpace(name), "."))
+		t.places = append(t.places, parsePlace(name))
 		s = after
 	}
 }
 
-// write fills the places in; items of lists get the joiner between them.
-func (t *template) write(fields map[string]any, joiner string) (string, error) {
+// write fills the places in.
+func (t *template) write(fields map[string]any) (string, error) {
 	var b strings.Builder
-	for i, path := range t.paths {
+	for i, p := range t.places {
 		b.WriteString(t.literals[i])
-		v, err := lookUp(fields, path)
-		if err != nil {
+		v, err := lookUp(fields, p.path)
+		if err != nil && !p.optional {
 			return "", err
 		}
-		b.WriteString(text(v, joiner))
+		b.WriteString(text(v, p.separator))
 	}
 	b.WriteString(t.literals[len(t.literals)-1])
 	return b.String(), nil
@@ -99,7 +119,13 @@ func field(v any, name string) (any, bool) {
 		f, ok := v[name]
 		return f, ok
 	case []any:
-		var all []any
+		if n, err := strconv.Atoi(name); err == nil {
+			if n < 0 || n >= len(v) {
+				return nil, false
+			}
+			return v[n], true
+		}
+		all := []any{}
 		for _, item := range v {
 			f, ok := field(item, name)
 			if !ok {
@@ -129,26 +155,27 @@ func keysOf(v any) []string {
 	return nil
 }
 
-// text writes a value: items of a list with the joiner between them, the cells of a
-// row (a list in a list) with bars.
-func text(v any, joiner string) string {
+// text writes a value: items of a list with the separator between them, a list of
+// lists as lines with bars between their cells, an object as JSON.
+func text(v any, separator string) string {
 	switch v := v.(type) {
 	case nil:
 		return ""
 	case string:
 		return v
 	case []any:
+		inner := separator
+		if slices.ContainsFunc(v, func(item any) bool { _, ok := item.([]any); return ok }) {
+			separator, inner = "\n", " | "
+		}
 		items := make([]string, len(v))
 		for i, item := range v {
-			items[i] = text(item, " | ")
+			items[i] = text(item, inner)
 		}
-		return strings.Join(items, joiner)
+		return strings.Join(items, separator)
 	case map[string]any:
-		var lines []string
-		for _, k := range keysOf(v) {
-			lines = append(lines, k+": "+text(v[k], " | "))
-		}
-		return strings.Join(lines, joiner)
+		b, _ := json.Marshal(v) // it was JSON
+		return string(b)
 	}
 	return fmt.Sprint(v)
 }
