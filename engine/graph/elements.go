@@ -32,7 +32,7 @@ func (p *Pass) Embed(table engine.Weight, ids []int32, scale float32) engine.Ten
 	_, width := table.Dims()
 	d := &datum{ints: ids, dims: []int{len(ids)}}
 	return p.one(len(ids), width, fmt.Sprint("embed", scale), nil, []engine.Weight{table}, []*datum{d}, func(l *lowering) *node {
-		x := Gather(l.weights[0], ExpandAxes(l.data[0], -1))
+		x := Gather(l.masters[0], ExpandAxes(l.data[0], -1))
 		return l.to(times(wide(x), float64(scale)))
 	})
 }

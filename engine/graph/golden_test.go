@@ -42,7 +42,7 @@ func (t *trace) Gradients(states [][]float32, width int, head engine.Weight, sof
 		o.Lower = func(l *graph.Lowering) *Node {
 			logits := l.In[0]
 			if head != nil {
-				logits = Einsum("rd,vd->rv", logits, l.W[0])
+				logits = Einsum("rd,vd->rv", logits, l.Weights[0])
 			}
 			if softCap > 0 {
 				logits = MulScalar(Tanh(DivScalar(logits, softCap)), softCap)

@@ -96,10 +96,12 @@ func (r *Recording) lower(g *graph.Graph, as dtype, remat bool, weights, externa
 	for i, d := range r.data {
 		dataAt[d] = data[i]
 	}
-	for _, o := range r.ops {
+	converted := map[*Weight]*node{}
+	last := r.lastBlock()
+	for i, o := range r.ops {
 		if o.block {
 			if remat {
-				rematerialise(values, o.in)
+				rematerialise(values, o.in, i == last)
 			}
 			continue
 		}
@@ -108,7 +110,10 @@ func (r *Recording) lower(g *graph.Graph, as dtype, remat bool, weights, externa
 			l.in = append(l.in, values[id])
 		}
 		for _, w := range o.weights {
-			l.weights = append(l.weights, weightAt[w])
+			if converted[w] == nil {
+				converted[w] = graph.ConvertDType(weightAt[w], as)
+			}
+			l.weights, l.masters = append(l.weights, converted[w]), append(l.masters, weightAt[w])
 		}
 		for _, d := range o.data {
 			l.data = append(l.data, dataAt[d])
@@ -126,10 +131,24 @@ func (r *Recording) lower(g *graph.Graph, as dtype, remat bool, weights, externa
 
 // rematerialise makes what goes on from block to block all that is kept of the
 // block before for the gradients, which compute the rest again.
-func rematerialise(values map[int]*node, ids []int) {
+func rematerialise(values map[int]*node, ids []int, last bool) {
 	for _, id := range ids {
-		values[id] = values[id].Checkpoint()
+		if last {
+			values[id] = values[id].StopCheckpoint()
+		} else {
+			values[id] = values[id].Checkpoint()
+		}
 	}
+}
+
+func (r *Recording) lastBlock() int {
+	last := -1
+	for i, o := range r.ops {
+		if o.block {
+			last = i
+		}
+	}
+	return last
 }
 
 // inputs are the buffers of a recording, of which the caller gives the owned

@@ -107,7 +107,8 @@ type lowering struct {
 	g       *graph.Graph
 	dtype   dtype // of activations
 	in      []*node
-	weights []*node
+	weights []*node // in the type of activations
+	masters []*node // as they are kept
 	data    []*node
 }
 

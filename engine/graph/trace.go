@@ -7,7 +7,9 @@ import (
 	"math"
 	"unsafe"
 
+	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
 	"github.com/gomlx/gomlx/core/graph"
 
 	"lapidary/checkpoint"
@@ -115,12 +117,14 @@ func (t *Trace) Tensor(read []float32, width int) (engine.Tensor, error) {
 	return x, nil
 }
 
-// Lowering is what an operation of a caller's is lowered with: its inputs, its
-// weights and its data.
+// Lowering is what an operation of a caller's is lowered with.
 type Lowering struct {
-	Graph         *graph.Graph
-	In, W, Data   []*graph.Node
-	ActivationsOf dtypes.DType
+	Graph   *graph.Graph
+	Type    dtypes.DType  // of activations
+	In      []*graph.Node // as the operation says
+	Weights []*graph.Node // in the type of activations
+	Masters []*graph.Node // the same as they are kept: what is trained, in float32
+	Data    []*graph.Node
 }
 
 // Operation is one that the vocabulary does not have, such as a loss.
@@ -145,7 +149,7 @@ func (t *Trace) Apply(o Operation) engine.Tensor {
 		data = append(data, &datum{floats: d, dims: []int{len(d)}})
 	}
 	return t.tape.one(o.Rows, o.Width, o.Key, o.In, o.Weights, data, func(l *lowering) *node {
-		return o.Lower(&Lowering{l.g, l.in, l.weights, l.data, l.dtype})
+		return o.Lower(&Lowering{l.g, l.dtype, l.in, l.weights, l.masters, l.data})
 	})
 }
 
@@ -159,10 +163,50 @@ func (t *Trace) Record(outs ...engine.Tensor) (*Recording, error) {
 		ids[i] = x.(tensor).id
 	}
 	r := t.tape.recording(t.tape.ops, ids, 0)
-	for _, x := range r.external {
-		if x.buffer == nil {
-			return nil, fmt.Errorf("graph engine: value %d of a trace comes from nowhere", x.id)
-		}
+	if len(r.external) > 0 {
+		return nil, errors.New("graph engine: a trace cannot take in what another pass has computed")
 	}
 	return r, nil
+}
+
+// Lower adds the recording to a graph: its weights as they are kept, in any type,
+// and its data, in the shapes of DataShapes → its results. With remat, a block
+// keeps nothing but its input for the gradients, and computes the rest again.
+func (r *Recording) Lower(g *graph.Graph, weights, data []*graph.Node, remat bool) []*graph.Node {
+	return r.lower(g, r.engine.dtype, remat, weights, nil, data)
+}
+
+// DataShapes are those of what differs from recording to recording of a key.
+func (r *Recording) DataShapes() []shapes.Shape {
+	all := make([]shapes.Shape, len(r.data))
+	for i, d := range r.data {
+		all[i] = shapes.Make(d.dtype(), d.dims...)
+	}
+	return all
+}
+
+// Place puts the data on the device; release gives back what is not kept there.
+func (r *Recording) Place() (buffers []compute.Buffer, release func(), err error) {
+	r.engine.mutex.Lock()
+	defer r.engine.mutex.Unlock()
+	var owned []compute.Buffer
+	release = func() { finalize(owned) }
+	for _, d := range r.data {
+		b, kept, err := r.engine.place(d)
+		if err != nil {
+			release()
+			return nil, nil, fmt.Errorf("graph engine: %w", err)
+		}
+		if buffers = append(buffers, b); !kept {
+			owned = append(owned, b)
+		}
+	}
+	return buffers, release, nil
+}
+
+// OnDevice is a weight that is not trained, in the type of activations.
+func (w *Weight) OnDevice() (compute.Buffer, error) {
+	w.engine.mutex.Lock()
+	defer w.engine.mutex.Unlock()
+	return w.onDevice()
 }
