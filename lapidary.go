@@ -53,6 +53,7 @@ type Model struct {
 	embedding  func() (*embedding, error)
 	ngrams     bool   // guess tokens from the text
 	draft      *Model // guesses tokens, may be nil
+	of         *Model // whose weights these are, see Adapted; nil for its own
 
 	mu     sync.Mutex
 	users  int // calls that read the weights now
@@ -63,6 +64,7 @@ type Model struct {
 type limited struct {
 	*gemma.Model
 	context int
+	adapter *gemma.BoundAdapter // nil for none
 }
 
 // Config is the model's architecture with the context in use.
@@ -94,6 +96,9 @@ func open(ctx context.Context, name string, o options) (m *Model, err error) {
 		return nil, err
 	}
 	if err = m.load(o); err == nil {
+		err = m.openAdapters(o)
+	}
+	if err == nil {
 		err = m.openDraft(ctx, o)
 	}
 	if err != nil {
@@ -128,7 +133,7 @@ func (m *Model) load(o options) error {
 	if o.context == 0 {
 		o.context = limit
 	}
-	m.core = &limited{core, o.context}
+	m.core = &limited{Model: core, context: o.context}
 	if n, v := m.tokenizer.Len(), core.Config().Vocab; n > v && !m.onlyControl(v) {
 		return fmt.Errorf("%s: the tokenizer has %d tokens and the weights know %d: they do not belong together", m.local.Path, n, v)
 	}
@@ -164,6 +169,7 @@ func (m *Model) bind(o options) (core *gemma.Model, err error) {
 
 // enter keeps the weights until leave, or refuses after Close.
 func (m *Model) enter() error {
+	m = m.root()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
@@ -174,6 +180,7 @@ func (m *Model) enter() error {
 }
 
 func (m *Model) leave() {
+	m = m.root()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.users--; m.users == 0 && m.closed {
@@ -185,6 +192,9 @@ func (m *Model) leave() {
 // running, when the last of them ends. What is asked afterwards fails with
 // [ErrClosed]. Close may be called twice.
 func (m *Model) Close() error {
+	if m.of != nil {
+		return nil
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {

@@ -53,6 +53,7 @@ type options struct {
 	pull     bool
 	bare     bool // a tokenizer may be missing
 	progress hub.Progress
+	adapters []namedShare
 
 	speculation string
 	draft       string        // a model's name, "" for none

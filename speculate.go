@@ -67,7 +67,7 @@ func (m *Model) openDraft(ctx context.Context, o options) error {
 	}
 	name := o.draft
 	o.draft, o.context, o.speculation = "", 0, NoSpeculation
-	o.shared, o.bare = m.engine, true
+	o.shared, o.bare, o.adapters = m.engine, true, nil
 	d, err := open(ctx, name, o)
 	if err != nil {
 		return fmt.Errorf("the drafting model: %w", err)

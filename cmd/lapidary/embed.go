@@ -52,6 +52,7 @@ the vector. The file is read as its vectors are written, so it may be of any len
 	fs := c.Flags()
 	fs.StringVar(&f.engine, "engine", lapidary.DefaultEngine, "what computes: "+strings.Join(lapidary.Engines(), " or "))
 	fs.IntVar(&f.threads, "threads", 0, "threads that compute (default one for each core)")
+	registerAdapters(fs, &f.adapters)
 	fs.StringVar(&f.prompt, "prompt", "", "put the prompt of this `NAME|TEXT` before each text")
 	fs.IntVar(&f.dimensions, "dimensions", 0, "keep the first `N` numbers of a vector (default all)")
 	fs.BoolVar(&f.truncate, "truncate", false, "embed what fits the context of a longer text, which is an error otherwise")

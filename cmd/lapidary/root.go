@@ -38,6 +38,7 @@ https://…). Models are kept in $LAPIDARY_HOME, by default the user's data fold
 		newEngineCmd(),
 		newEvalCmd(),
 		newListCmd(),
+		newMergeCmd(),
 		newPerplexityCmd(),
 		newPullCmd(),
 		newQuantizeCmd(),

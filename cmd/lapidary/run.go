@@ -74,15 +74,22 @@ func asMisuse(err error) error {
 type modelFlags struct {
 	engine, cache    string
 	threads, context int
+	adapters         []string
 }
 
 func (f *modelFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.engine, "engine", lapidary.DefaultEngine, "what computes: "+strings.Join(lapidary.Engines(), " or "))
 	fs.IntVar(&f.threads, "threads", 0, "threads that compute (default one for each core)")
 	registerCache(fs, &f.cache)
+	registerAdapters(fs, &f.adapters)
 }
 
 func (f *modelFlags) open(ctx context.Context, name string, more ...lapidary.Option) (*lapidary.Model, error) {
+	adapters, err := adapterOptions(f.adapters)
+	if err != nil {
+		return nil, err
+	}
+	more = append(more, adapters...)
 	if f.cache != "" {
 		more = append(more, lapidary.WithCache(f.cache))
 	}

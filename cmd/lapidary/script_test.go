@@ -44,6 +44,7 @@ func TestScript(t *testing.T) {
 			"realmodel":    func(ts *testscript.TestScript, neg bool, args []string) { scriptRealModel(t, ts, neg, args) },
 			"release":      scriptRelease,
 			"serve":        scriptServe,
+			"tinyadapter":  scriptTinyAdapter,
 			"tinyembedder": scriptTinyEmbedder,
 			"tinymodel":    scriptTinyModel,
 		},
