@@ -18,6 +18,7 @@ type Header struct {
 	Data     string `json:"data"`  // SHA-256 of the files
 	Examples int    `json:"examples"`
 	Model    string `json:"model"`
+	Opened   string `json:"opened,omitempty"` // how, if not by default
 	Engine   string `json:"engine"`
 	Mode     string `json:"mode"`
 	Seed     uint64 `json:"seed"`

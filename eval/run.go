@@ -24,6 +24,8 @@ type Options struct {
 	Shots *Source
 	// AllowCommand lets the task's verifier run a command.
 	AllowCommand bool
+	// Opened says how the model was opened, for the header.
+	Opened string
 }
 
 // Evaluation is a task, a model and data, ready to run.
@@ -35,6 +37,7 @@ type Evaluation struct {
 	items     []item
 	pools     map[string][]item
 	prefixes  map[string][]int32 // by the text or turns they are of
+	opened    string
 	chat      bool
 	extract   extractor
 	verify    verify
@@ -48,7 +51,7 @@ func New(m *lapidary.Model, t *Task, s *Source, o Options) (*Evaluation, error) 
 	if err := t.Check(); err != nil {
 		return nil, err
 	}
-	e := &Evaluation{model: m, task: t, source: s, prefixes: map[string][]int32{}, normalise: normaliser(t.Normalise),
+	e := &Evaluation{model: m, task: t, source: s, opened: o.Opened, prefixes: map[string][]int32{}, normalise: normaliser(t.Normalise),
 		reader: reader{model: m, vocab: m.Info().Vocabulary}}
 	if err := e.chooseMode(); err != nil {
 		return nil, err
@@ -114,7 +117,7 @@ func (e *Evaluation) Header() Header {
 		mode = "chat"
 	}
 	return Header{Task: e.task.Name, Setup: e.digest(), Data: e.source.Digest, Examples: len(e.items),
-		Model: e.model.Name(), Engine: e.model.Info().Engine, Mode: mode, Seed: e.task.Seed, Metrics: e.task.Metrics}
+		Model: e.model.Name(), Opened: e.opened, Engine: e.model.Info().Engine, Mode: mode, Seed: e.task.Seed, Metrics: e.task.Metrics}
 }
 
 // digest is that of the task and of what it makes of the examples and the files

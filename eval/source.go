@@ -300,11 +300,11 @@ func each(items []any, path []string) ([]map[string]any, error) {
 		if !ok {
 			return nil, fmt.Errorf("example %d is no object with fields", i+1)
 		}
-		below, err := descend(fields, path)
+		found, err := descend(fields, path)
 		if err != nil {
 			return nil, fmt.Errorf("example %d: %w", i+1, err)
 		}
-		out = append(out, below...)
+		out = append(out, found...)
 	}
 	return out, nil
 }
@@ -313,23 +313,9 @@ func descend(fields map[string]any, path []string) ([]map[string]any, error) {
 	if len(path) == 0 {
 		return []map[string]any{fields}, nil
 	}
-	around, children := fields, []any{}
-	switch {
-	case path[0] == "*":
-		around = nil // all of its values are the items
-		for _, k := range keysOf(fields) {
-			children = append(children, fields[k])
-		}
-	default:
-		v, err := lookUp(fields, path[:1])
-		if err != nil {
-			return nil, fmt.Errorf("each: %w", err)
-		}
-		list, ok := v.([]any)
-		if !ok {
-			return nil, fmt.Errorf("each: field %q is no list", path[0])
-		}
-		children = list
+	around, children, err := below(fields, path[0])
+	if err != nil {
+		return nil, fmt.Errorf("each: %w", err)
 	}
 	var out []map[string]any
 	for _, c := range children {
@@ -342,11 +328,31 @@ func descend(fields map[string]any, path []string) ([]map[string]any, error) {
 			inherited = map[string]any{}
 		}
 		maps.Copy(inherited, child)
-		below, err := descend(inherited, path[1:])
+		deeper, err := descend(inherited, path[1:])
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, below...)
+		out = append(out, deeper...)
 	}
 	return out, nil
+}
+
+// below are the items of a step, and the fields around them. All values of an
+// object leave none around them.
+func below(fields map[string]any, step string) (around map[string]any, children []any, err error) {
+	if step == "*" {
+		for _, k := range keysOf(fields) {
+			children = append(children, fields[k])
+		}
+		return nil, children, nil
+	}
+	v, err := lookUp(fields, []string{step})
+	if err != nil {
+		return nil, nil, err
+	}
+	list, ok := v.([]any)
+	if !ok {
+		return nil, nil, fmt.Errorf("field %q is no list", step)
+	}
+	return fields, list, nil
 }

@@ -126,7 +126,7 @@ func FuzzReadData(f *testing.F) {
 			return
 		}
 		for _, fields := range items {
-			_ = text(map[string]any(fields), " ")
+			_ = text(fields, " ")
 		}
 	})
 }

@@ -18,15 +18,15 @@ import (
 // evalFlags are the flags of eval. Those that change the task win over it.
 type evalFlags struct {
 	modelFlags
-	task, out    string
-	data, shots  []string
-	command      bool
-	json         bool
-	set          eval.Task
-	verifier     string
-	chat, raw    bool
-	choices      []string
-	each         []string
+	task, out   string
+	data, shots []string
+	command     bool
+	json        bool
+	set         eval.Task
+	verifier    string
+	chat, raw   bool
+	choices     []string
+	each        []string
 }
 
 func newEvalCmd() *cobra.Command {
@@ -117,7 +117,7 @@ func (f *evalFlags) run(c *cobra.Command, model string) error {
 		return err
 	}
 	defer m.Close()
-	e, err := eval.New(m, t, source, eval.Options{Shots: shots, AllowCommand: f.command})
+	e, err := eval.New(m, t, source, eval.Options{Shots: shots, AllowCommand: f.command, Opened: f.opened(c.Flags())})
 	if err != nil {
 		return err
 	}
@@ -138,14 +138,27 @@ func (f *evalFlags) run(c *cobra.Command, model string) error {
 	return printSummary(c.OutOrStdout(), s, took)
 }
 
+// opened says how the model is opened other than by default, so that a run is
+// not gone on with in another way.
+func (f *evalFlags) opened(fs *pflag.FlagSet) string {
+	common, set := pflag.NewFlagSet("", pflag.ContinueOnError), []string{}
+	(&modelFlags{}).register(common)
+	fs.Visit(func(flag *pflag.Flag) {
+		if common.Lookup(flag.Name) != nil || flag.Name == "context" {
+			set = append(set, flag.Name+"="+flag.Value.String())
+		}
+	})
+	return strings.Join(set, " ")
+}
+
 func (f *evalFlags) evaluate(c *cobra.Command, e *eval.Evaluation) ([]eval.Record, error) {
-	log, err := eval.OpenLog(f.out, e.Header())
+	kept, err := eval.OpenLog(f.out, e.Header())
 	if err != nil {
 		return nil, err
 	}
-	records, err := e.Run(c.Context(), log, evalProgress(c.ErrOrStderr()))
+	records, err := e.Run(c.Context(), kept, evalProgress(c.ErrOrStderr()))
 	if err != nil {
-		_ = log.Close() // what went wrong before it matters more
+		_ = kept.Close() // what went wrong before it matters more
 		if f.out != "" && errors.Is(err, context.Canceled) {
 			return nil, fmt.Errorf("%w; the same command goes on from %s.part", err, f.out)
 		}
@@ -293,4 +306,3 @@ func printSummary(w io.Writer, s eval.Summary, took float64) error {
 	}
 	return tw.Flush()
 }
-
