@@ -5,12 +5,22 @@ MODEL  ?= gemma3:270m-pt
 PROMPT ?= The three states of matter are
 GO     ?= go
 
-export CGO_ENABLED ?= 0
+# XLA plugins are loaded through cgo, so it is on where a C compiler is. With
+# CGO_ENABLED=0 the program is one static file, and graphs run on a backend in
+# pure Go, slowly.
+ifndef CGO_ENABLED
+CGO_ENABLED := $(if $(shell command -v "$$($(GO) env CC)"),1,0)
+endif
+export CGO_ENABLED
+# go-xla with engine/graph/patches; as it is published where that cannot be had.
+ifeq ($(CGO_ENABLED),1)
+overlay := $(shell GO='$(GO)' scripts/overlay.sh)
+endif
 # Without this tag the AVIF and HEIC decoders link to the system's dynamic
 # loader, and binaries are no longer static. A tag list of your own replaces it.
-export GOFLAGS := -tags=nodynamic $(GOFLAGS)
+export GOFLAGS := -tags=nodynamic $(if $(overlay),'-overlay=$(overlay)') $(GOFLAGS)
 
-.PHONY: build run test race lint fuzz bench generate
+.PHONY: build run test plugin race lint fuzz bench generate
 
 build:
 	$(GO) build -o bin/lapidary ./cmd/lapidary
@@ -21,16 +31,22 @@ run: build
 
 # Tests fetch the same model and EmbeddingGemma (1.3 GB) once, into the same place. The arm64 build runs
 # under emulation where that is installed or can be.
-test: build
+test: build plugin
 	scripts/arm64.sh
 	$(GO) test ./...
+
+# XLA's CPU plugin, once (63 MB, through your own pip), where it can be loaded.
+# Tests that need it are skipped where it could not be had.
+plugin: build
+	@[ $(CGO_ENABLED) = 0 ] || bin/lapidary engine list --json | grep -q '"kind": "cpu"' || \
+		bin/lapidary engine install cpu --from pip || echo "tests of XLA's CPU plugin will be skipped"
 
 # The race detector needs a C compiler.
 race:
 	CGO_ENABLED=1 $(GO) test -race ./...
 
 lint:
-	gofmt -l . | (! grep .)
+	gofmt -l . | (! grep -v '^bin/')
 	$(GO) vet ./...
 	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run
 
