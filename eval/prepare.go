@@ -23,7 +23,7 @@ type item struct {
 // layout is how the examples of a group are written.
 type layout struct {
 	instruction     string
-	prompt, answer  *template
+	prompt, answer  template
 	answers, choice string
 }
 
@@ -55,7 +55,7 @@ func (t *Task) layout(folder string) (*layout, error) {
 // parsePromptFile takes a prompt of LegalBench apart: a first block that has not
 // the form of the last one is the instruction, the block with the places is the
 // prompt, and the worked examples between are left out.
-func parsePromptFile(s string) (instruction string, prompt *template, err error) {
+func parsePromptFile(s string) (instruction string, prompt template, err error) {
 	s = strings.TrimSpace(strings.ReplaceAll(s, "\r\n", "\n"))
 	place := strings.Index(s, "{{")
 	if place < 0 {
@@ -102,11 +102,11 @@ func (t *Task) prepare(s *Source) (map[string]*layout, []item, error) {
 func (t *Task) item(l *layout, ex Example, extract extractor) (item, error) {
 	it := item{id: ex.ID, group: ex.Group, gold: -1}
 	var err error
-	if it.prompt, err = l.prompt.write(ex.Fields); err != nil {
+	if it.prompt, err = l.prompt(ex.Fields); err != nil {
 		return it, err
 	}
 	it.prompt = strings.TrimRight(it.prompt, " \t\r\n")
-	if it.answer, err = l.answer.write(ex.Fields); err != nil {
+	if it.answer, err = l.answer(ex.Fields); err != nil {
 		return it, err
 	}
 	it.answer = strings.TrimSpace(it.answer)
@@ -136,7 +136,7 @@ func texts(fields map[string]any, path string) ([]string, error) {
 	}
 	var out []string
 	for _, item := range list {
-		out = append(out, strings.TrimSpace(text(item, listSeparator)))
+		out = append(out, strings.TrimSpace(text(item)))
 	}
 	return out, nil
 }

@@ -76,7 +76,7 @@ func (d *Data) add(to []Example, group string, items []map[string]any) ([]Exampl
 			if err != nil {
 				return to, fmt.Errorf("example %d: where: %w", i+1, err)
 			}
-			keep = keep && text(v, listSeparator) == d.Where[name]
+			keep = keep && text(v) == d.Where[name]
 		}
 		if keep {
 			to = append(to, Example{ID: group + ":" + strconv.Itoa(i+1), Group: group, Fields: fields})

@@ -126,7 +126,7 @@ func FuzzReadData(f *testing.F) {
 			return
 		}
 		for _, fields := range items {
-			_ = text(fields, " ")
+			_ = text(fields)
 		}
 	})
 }
@@ -135,12 +135,12 @@ func FuzzTemplate(f *testing.F) {
 	f.Add("{a} {b.c|, } {{x}} {d?}")
 	f.Add("{{a}}")
 	f.Fuzz(func(t *testing.T, s string) {
-		for _, parse := range []func(string) (*template, error){parseTemplate, parseMustache} {
+		for _, parse := range []func(string) (template, error){parseTemplate, parseMustache} {
 			tmpl, err := parse(s)
 			if err != nil {
 				continue
 			}
-			_, _ = tmpl.write(map[string]any{"a": "x", "b": []any{map[string]any{"c": "y"}}})
+			_, _ = tmpl(map[string]any{"a": "x", "b": []any{map[string]any{"c": "y"}}})
 		}
 		_, _, _ = parsePromptFile(s)
 	})

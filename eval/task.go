@@ -24,10 +24,9 @@ type Task struct {
 
 	// Instruction stands once before everything else.
 	Instruction string `yaml:"instruction" json:"instruction,omitempty"`
-	// Prompt is a template over the fields of an example, in the syntax of training
-	// data: {field}, {nested.path}, {path|SEPARATOR} between the items of a list (by
-	// default a comma; the rows of a table are lines), {path?} for what may be
-	// missing; {{ and }} are braces. Space at its end is dropped.
+	// Prompt is a template over the fields of an example, in the syntax of
+	// [lapidary/train/data.Template]: "Q: {question}", {nested.path}, {path|SEPARATOR} between the
+	// items of a list. Space at its end is dropped.
 	Prompt string `yaml:"prompt" json:"prompt,omitempty"`
 	// PromptFile, if it lies in the folder of the data, is used in place of
 	// Instruction and Prompt: blocks between blank lines, of which the last one
@@ -292,7 +291,7 @@ func (t *Task) checkMetrics() error {
 }
 
 func (t *Task) checkTemplates() error {
-	for _, s := range []string{t.Instruction, t.Prompt, t.Answer} {
+	for _, s := range []string{t.Prompt, t.Answer} {
 		if _, err := parseTemplate(s); err != nil {
 			return err
 		}

@@ -7,15 +7,14 @@ import (
 
 func TestTemplate(t *testing.T) {
 	v, err := decode([]byte(`{"q": "why", "n": 1.50, "none": null, "yes": true, "list": ["a", "b"], "table": [["x", 1], ["y", 2]],
-		"deep": {"er": {"est": "down"}}, "paras": [{"text": "one"}, {"text": "two"}], "dotted.name": "dot"}`))
+		"deep": {"er": {"est": "down"}}, "paras": [{"text": "one"}, {"text": "two"}]}`))
 	if err != nil {
 		t.Fatal(err)
 	}
 	fields := v.(map[string]any)
 	for text, want := range map[string]string{
-		"no fields":           "no fields",
 		"Q: {q}?":             "Q: why?",
-		"{n} {none} {yes}":    "1.50  true",
+		"{n} {none?} {yes}":   "1.50  true",
 		"{list}":              "a, b",
 		"{list|; }":           "a; b",
 		"{list.1}":            "b",
@@ -24,7 +23,9 @@ func TestTemplate(t *testing.T) {
 		"{deep.er}":           `{"est":"down"}`,
 		"{paras.text| }":      "one two",
 		"{paras.text|\n}":     "one\ntwo",
-		"{dotted.name}":       "dot",
+		"[[{none}, ]]{q}":     "why",
+		"q":                   "why",
+		"":                    "",
 		"{{{q}}}":             "{why}",
 		"{missing?}{q}":       "why",
 		"{paras.nothing?}end": "end",
@@ -34,12 +35,12 @@ func TestTemplate(t *testing.T) {
 			t.Errorf("%q: %v", text, err)
 			continue
 		}
-		if got, err := tmpl.write(fields); err != nil || got != want {
+		if got, err := tmpl(fields); err != nil || got != want {
 			t.Errorf("%q gives %q (%v), want %q", text, got, err, want)
 		}
 	}
 	for text, want := range map[string]string{
-		"{deep.errr}": `no field "deep.errr": is er meant?`,
+		"{deep.errr}": `no field "deep.errr" among deep`,
 		"{list.2}":    `no field "list.2"`,
 		"{q.x}":       `no field "q.x"`,
 	} {
@@ -47,7 +48,7 @@ func TestTemplate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := tmpl.write(fields); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := tmpl(fields); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)
 		}
 	}
@@ -68,7 +69,7 @@ func TestPromptFile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := prompt.write(map[string]any{"text": "X"})
+		got, err := prompt(map[string]any{"text": "X"})
 		if err != nil || got != c.prompt || instruction != c.instruction {
 			t.Errorf("%s: %q and %q (%v), want %q and %q", name, instruction, got, err, c.instruction, c.prompt)
 		}
