@@ -175,7 +175,7 @@ func farthest(a, b []float32) (most float32) {
 // weights with merged ones, in every family's text.
 func TestAdaptersOfFamilies(t *testing.T) {
 	for _, family := range []string{"gemma1_text", "gemma2_text", "gemma3_seqcls", "gemma3n_text", "gemma4_e2b_mm", "gemma4_moe_text", "gemma4_unified",
-		"paligemma2", "recurrent_gemma", "t5gemma", "t5gemma2", "vaultgemma_text", "embeddinggemma", "embeddinggemma2"} {
+		"gemma3_mm", "paligemma2", "recurrent_gemma", "shieldgemma2", "t5gemma", "t5gemma2", "vaultgemma_text", "embeddinggemma", "embeddinggemma2"} {
 		t.Run(family, func(t *testing.T) {
 			folder := filepath.Join(goldens, family)
 			m := goldentest.Load(t, folder, ref.New())
@@ -191,6 +191,7 @@ func TestAdaptersOfFamilies(t *testing.T) {
 						disturb(t, rng, module.Magnitude, 0.05)
 					}
 				}
+				a = again(t, a)
 				b, err := m.BindAdapter(adapter.Weighted{Adapter: a, By: 0.75})
 				if err != nil {
 					t.Fatal(err)
@@ -206,6 +207,25 @@ func TestAdaptersOfFamilies(t *testing.T) {
 			}
 		})
 	}
+}
+
+// again is an adapter after writing and reading.
+func again(t *testing.T, a *adapter.Adapter) *adapter.Adapter {
+	t.Helper()
+	dir := t.TempDir()
+	if err := a.Write(dir); err != nil {
+		t.Fatal(err)
+	}
+	back, err := adapter.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, m := range a.Modules {
+		if n := back.Modules[i]; m.Name != n.Name || m.Path != n.Path {
+			t.Fatalf("%s at %s came back as %s at %s", m.Name, m.Path, n.Name, n.Path)
+		}
+	}
+	return back
 }
 
 // disturb adds random numbers to a float32 tensor.

@@ -3,7 +3,9 @@ package adapter
 import (
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
+	"sync"
 
 	"lapidary/checkpoint"
 )
@@ -62,15 +64,42 @@ func (m *Module) Lengths(w checkpoint.Tensor) ([]float32, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, row := make([]float32, m.Out()), make([]float32, m.In())
-	for i := range out {
-		if err := checkpoint.Dequantize(w.Type, row, w.Row(i)); err != nil {
-			return nil, fmt.Errorf("tensor %s: %w", w.Name, err)
+	out := make([]float32, m.Out())
+	err = eachRows(m.Out(), func(from, to int) error {
+		row := make([]float32, m.In())
+		for i := from; i < to; i++ {
+			if err := checkpoint.Dequantize(w.Type, row, w.Row(i)); err != nil {
+				return fmt.Errorf("tensor %s: %w", w.Name, err)
+			}
+			u.row(i, 1, row)
+			out[i] = float32(length(row))
 		}
-		u.row(i, 1, row)
-		out[i] = float32(length(row))
+		return nil
+	})
+	return out, err
+}
+
+func scale(v []float32, by float32) {
+	for i := range v {
+		v[i] *= by
 	}
-	return out, nil
+}
+
+// eachRows shares rows out among the processors.
+func eachRows(rows int, f func(from, to int) error) error {
+	workers := min(runtime.GOMAXPROCS(0), rows)
+	errs := make([]error, workers)
+	var group sync.WaitGroup
+	for k := range workers {
+		group.Go(func() { errs[k] = f(k*rows/workers, (k+1)*rows/workers) })
+	}
+	group.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Factors are what DoRA multiplies the outputs of W + s·B·A by, m / ‖W + s·B·A‖
@@ -84,13 +113,16 @@ func (m *Module) Factors(w checkpoint.Tensor) ([]float32, error) {
 		return nil, err
 	}
 	lengths, err := m.Lengths(w)
+	if err != nil {
+		return nil, err
+	}
 	for i, n := range lengths {
 		if n == 0 {
 			return nil, fmt.Errorf("%s: row %d of the weight is zero, which no magnitude can lengthen", m.Name, i)
 		}
 		by[i] /= n
 	}
-	return by, err
+	return by, nil
 }
 
 func (m *Module) fits(w checkpoint.Tensor) error {
@@ -111,57 +143,30 @@ type Share struct {
 // with each row as long as the magnitude says.
 func Merge(w checkpoint.Tensor, shares ...Share) ([]float32, error) {
 	sum, err := values(w)
+	if err != nil || len(shares) == 0 {
+		return sum, err
+	}
+	f, err := Fold("", w, shares...)
 	if err != nil {
 		return nil, err
 	}
-	cols := w.Cols()
-	gain := make([]float64, w.Rows())
-	for i := range gain {
-		gain[i] = 1
+	a, err := values(f.A)
+	if err != nil {
+		return nil, err
 	}
-	for _, s := range shares {
-		factors, err := s.Factors(w)
-		if err != nil {
-			return nil, err
-		}
-		for i, f := range factors {
-			gain[i] += s.By * (float64(f) - 1)
-		}
+	b, err := values(f.B)
+	if err != nil {
+		return nil, err
 	}
-	for i, g := range gain {
-		if g != 1 {
-			for k := range cols {
-				sum[i*cols+k] *= float32(g)
+	u := update{a, b, f.A.Rows(), w.Cols(), 1}
+	return sum, eachRows(w.Rows(), func(from, to int) error {
+		for i := from; i < to; i++ {
+			row := sum[i*u.in : (i+1)*u.in]
+			if f.Gain != nil {
+				scale(row, f.Gain[i])
 			}
+			u.row(i, 1, row)
 		}
-	}
-	for _, s := range shares {
-		if err := s.addTo(sum, w); err != nil {
-			return nil, err
-		}
-	}
-	return sum, nil
-}
-
-// addTo adds by·s·B·A, a DoRA's times its factors.
-func (s *Share) addTo(sum []float32, w checkpoint.Tensor) error {
-	if err := s.fits(w); err != nil {
-		return err
-	}
-	u, err := s.update()
-	if err != nil {
-		return err
-	}
-	factors, err := s.Factors(w)
-	if err != nil {
-		return err
-	}
-	for i := range s.Out() {
-		by := s.By
-		if factors != nil {
-			by *= float64(factors[i])
-		}
-		u.row(i, by, sum[i*u.in:(i+1)*u.in])
-	}
-	return nil
+		return nil
+	})
 }

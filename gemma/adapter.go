@@ -61,14 +61,25 @@ func (m *Model) Linears() []adapter.Linear {
 func (c *Config) modulePath(name string) string {
 	trunk := "model."
 	switch {
-	case c.Encoder != nil:
+	case c.Family == "t5gemma2":
+		if inner, ok := strings.CutPrefix(name, "encoder."); ok {
+			return "model.encoder.text_model." + inner
+		}
+	case c.Encoder != nil || strings.HasPrefix(name, "encoder."):
+	case c.Family == "embedding_gemma2":
+		trunk = "language_model."
 	case c.Head.Pooled > 0:
 		trunk = "" // an encoder is a model by itself
+	case c.Head.Yes != c.Head.No: // ShieldGemma 2 holds a whole Gemma 3
+		trunk = "model.model.language_model."
 	case c.SigLIP != nil || c.Patches != nil || c.Pixels != nil || c.MobileNet != nil || c.Sounds != nil || c.Frames != nil:
 		trunk = "model.language_model."
 	}
-	if c.Family == "recurrent_gemma" {
+	switch c.Family {
+	case "recurrent_gemma":
 		name = strings.NewReplacer(".self_attn.", ".temporal_block.", ".mlp.", ".mlp_block.").Replace(name)
+	case "embedding_gemma2":
+		name = strings.Replace(name, ".per_layer_", ".ple_block.per_layer_", 1)
 	}
 	return trunk + name
 }
