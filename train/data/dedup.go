@@ -1,6 +1,7 @@
 package data
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -76,7 +77,7 @@ func (e *Example) side() uint64 {
 }
 
 // Signature is the example's MinHash values.
-func (e *Example) Signature() []uint32 { return signature(e.text()) }
+func (e *Example) Signature() []uint32 { return signature(cmp.Or(e.Likeness, e.text())) }
 
 var permutations = func() (p [signatureWidth][2]uint64) {
 	state := uint64(0x6c61706964617279)

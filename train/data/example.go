@@ -9,7 +9,9 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strings"
 
 	"lapidary/chat"
 )
@@ -24,6 +26,8 @@ type Example struct {
 	Label string
 	// Group is what SplitBy says; empty: the document itself.
 	Group string
+	// Likeness is what DedupBy says; empty: all text.
+	Likeness string
 	// Place is where it was read, for errors about it.
 	File, Place string
 }
@@ -50,7 +54,7 @@ func (s *Source) compile() (*compiled, error) {
 	c := &compiled{Source: s, form: s.form(), fields: map[string]*Template{}, where: s.Where, prompts: map[string]*Template{}}
 	values := map[string]string{
 		"text": s.Text, "prompt": s.Prompt, "answer": s.Answer, "messages": s.Messages, "chosen": s.Chosen, "rejected": s.Rejected,
-		"label": s.Label, "anchor": s.Anchor, "positive": s.Positive, "negative": s.Negative, "split_by": s.SplitBy,
+		"label": s.Label, "anchor": s.Anchor, "positive": s.Positive, "negative": s.Negative, "split_by": s.SplitBy, "dedup_by": s.DedupBy,
 	}
 	if values["text"] == "" && s.plain() {
 		values["text"] = "text"
@@ -165,6 +169,9 @@ func (c *compiled) example(r *Record) (*Example, error) {
 	if err == nil && c.SplitBy != "" {
 		e.Group, err = c.fields["split_by"].Execute(r)
 	}
+	if err == nil && c.DedupBy != "" {
+		e.Likeness, err = c.fields["dedup_by"].Execute(r)
+	}
 	if err != nil {
 		return nil, r.broken(err)
 	}
@@ -260,12 +267,26 @@ func (c *compiled) promptFile(beside string) (*Template, error) {
 		return nil, fmt.Errorf("prompt_file: %w", err)
 	}
 	b = bytes.ReplaceAll(bytes.TrimPrefix(b, []byte("\ufeff")), []byte("\r\n"), []byte("\n"))
-	t, err := parseMustache(string(bytes.TrimRight(b, "\n")))
+	text := strings.TrimRight(string(b), "\n")
+	if c.PromptBrief {
+		text = brief(text)
+	}
+	t, err := parseMustache(text)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	c.prompts[name] = t
 	return t, nil
+}
+
+// brief is the first paragraph, and all from the first one with a field on.
+func brief(prompt string) string {
+	paragraphs := regexp.MustCompile(`\n[ \t]*\n+`).Split(prompt, -1)
+	fields := slices.IndexFunc(paragraphs, func(p string) bool { return strings.Contains(p, "{{") })
+	if fields > 1 {
+		paragraphs = slices.Delete(paragraphs, 1, fields)
+	}
+	return strings.Join(paragraphs, "\n\n")
 }
 
 func (c *compiled) fillContrast(e *Example, r *Record) error {
@@ -340,7 +361,7 @@ func (e *Example) bytes() []byte {
 	return b
 }
 
-// words is all its text, for shingles and for telling the language.
+// text is all it says, for shingles and for telling the language.
 func (e *Example) text() string {
 	var b bytes.Buffer
 	for _, t := range e.Texts {

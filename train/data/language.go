@@ -23,7 +23,7 @@ var scripts = []struct {
 // frequent are words that are common in one language and seldom words of the
 // others here.
 var frequent = map[string]string{
-	"en": "the of and to is in that for it with was on are this which from have has not what you",
+	"en": "the of and to is in that for it with was on are this which from have has not what you a i s by do as at be or an but his her he she they their will said who if were all can more no there one would about",
 	"de": "der die und das ist nicht ein eine mit den von zu sich auch auf für dem wird wie sind oder",
 	"fr": "le la les et des est une dans que qui pour pas sur avec du au ce sont plus nous vous",
 	"es": "el la los las y de que en es una por con para no se del como más pero al",
@@ -33,7 +33,7 @@ var frequent = map[string]string{
 	"sv": "och att det som en är på för inte med av till den har ett om jag var kan",
 	"da": "og at det som en er på for ikke med af til den har et om jeg var kan der",
 	"pl": "i w nie na się że jest do z to jak o od po dla są przez ale który",
-	"cs": "a je se na v že to s z do i ale jako pro by jsem jsou není které",
+	"cs": "je se na že ale jako pro jsem jsou není které který podle byl bylo však jeho jen také nebo",
 	"tr": "ve bir bu da de için ile ne çok daha olan gibi olarak en kadar var değil",
 	"id": "yang dan di dengan untuk dari ini itu tidak dalam pada adalah akan ke oleh atau juga",
 	"vi": "và của là có không được cho trong một người với các đã này để những khi",

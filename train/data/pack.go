@@ -11,8 +11,11 @@ type Long string
 
 // Policies for long documents.
 const (
+	// ByForm splits a document of which everything is learnt and cuts one with
+	// a prompt on the left.
+	ByForm Long = "by_form"
 	// Split cuts them into pieces of a line's length; each begins anew, with
-	// nothing before it. The usual choice for plain text.
+	// nothing before it.
 	Split Long = "split"
 	// Cut keeps the beginning.
 	Cut Long = "cut"
@@ -24,8 +27,8 @@ const (
 )
 
 func (l Long) check() error {
-	if !slices.Contains([]Long{Split, Cut, CutLeft, Drop}, l) {
-		return fmt.Errorf("long documents: %q is none of split, cut, cut_left, drop", string(l))
+	if !slices.Contains([]Long{ByForm, Split, Cut, CutLeft, Drop}, l) {
+		return fmt.Errorf("long documents: %q is none of by_form, split, cut, cut_left, drop", string(l))
 	}
 	return nil
 }
@@ -49,6 +52,12 @@ func (p piece) length() int {
 // pieces cuts a sequence so that each piece fits into length tokens and has
 // something to learn.
 func (l Long) pieces(r ref, e partEntry, length int) []piece {
+	if l == ByForm {
+		l = Split
+		if e.first > 1 {
+			l = CutLeft
+		}
+	}
 	whole := piece{r, 0, e.length, false}
 	switch {
 	case e.learnt == 0:

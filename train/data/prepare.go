@@ -153,6 +153,10 @@ func build(ctx context.Context, s *Source, tok Tokenizer, settings Settings) (*C
 	return OpenCache(name)
 }
 
+// stepsVersion changes when the same source would become other documents or
+// other entries of the index.
+const stepsVersion = 2
+
 // key names a cache after everything that it depends on.
 func (s *Source) key(files []string, tok Tokenizer, width int) (string, error) {
 	about := *s
@@ -162,7 +166,7 @@ func (s *Source) key(files []string, tok Tokenizer, width int) (string, error) {
 		return "", err
 	}
 	h := sha256.New()
-	fmt.Fprintln(h, cacheVersion, string(text), tok.Fingerprint(), width)
+	fmt.Fprintln(h, cacheVersion, stepsVersion, string(text), tok.Fingerprint(), width)
 	stamp := func(name string) error {
 		info, err := os.Stat(name)
 		if err != nil {

@@ -45,6 +45,10 @@ type Source struct {
 	// PromptFile is a file beside each data file that holds the prompt, its
 	// fields written {{field}}.
 	PromptFile string `yaml:"prompt_file,omitempty" json:"prompt_file,omitempty"`
+	// PromptBrief leaves out what stands in the prompt file between its first
+	// paragraph and the first one with a field: solved examples, which may be
+	// those that are learnt.
+	PromptBrief bool `yaml:"prompt_brief,omitempty" json:"prompt_brief,omitempty"`
 	// System is a system text for chat forms. With Chat, prompt and answer are
 	// written as a conversation through the chat template.
 	System string `yaml:"system,omitempty" json:"system,omitempty"`
@@ -73,6 +77,10 @@ type Source struct {
 	// belongs together (questions about one table) stays on one side.
 	Split   float64 `yaml:"split,omitempty" json:"split,omitempty"`
 	SplitBy string  `yaml:"split_by,omitempty" json:"split_by,omitempty"`
+	// DedupBy is a template of what near duplicates are told by, where documents
+	// have much in common without being the same: questions about one table.
+	// Empty: by all their text.
+	DedupBy string `yaml:"dedup_by,omitempty" json:"dedup_by,omitempty"`
 	// SkipBroken counts records that cannot be read instead of stopping there.
 	SkipBroken bool `yaml:"skip_broken,omitempty" json:"skip_broken,omitempty"`
 	// Limit is how many documents are taken at most; 0 is all.
@@ -215,6 +223,8 @@ func (s *Source) checkForm() error {
 	switch {
 	case given["prompt"] && given["prompt_file"]:
 		return errors.New("prompt and prompt_file exclude each other")
+	case s.PromptBrief && !given["prompt_file"]:
+		return errors.New("prompt_brief is about a prompt_file, and none is given")
 	case given["system"] && !s.Chats():
 		return errors.New("system needs chat: true or messages")
 	}

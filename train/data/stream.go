@@ -20,7 +20,7 @@ type Drawing struct {
 	// Epochs is how often the data is gone through; 0 is for ever. With weights
 	// an epoch is as many tokens as the sources have together.
 	Epochs int
-	// Long is what becomes of documents longer than Length; empty is Split for
+	// Long is what becomes of documents longer than Length; empty is ByForm for
 	// texts and CutLeft for other kinds.
 	Long Long
 	// Unpacked puts one document on a line, as other kinds than texts have it.
@@ -99,8 +99,8 @@ func (s *Set) Stream(side Side, d Drawing) (*Stream, error) {
 		d.Unpacked = true
 	}
 	if d.Long == "" {
-		d.Long = Split
-		if d.Unpacked {
+		d.Long = ByForm
+		if s.Kind != Texts {
 			d.Long = CutLeft
 		}
 	}
@@ -129,7 +129,7 @@ func (s *Set) checkDrawing(side Side, d Drawing) error {
 		return fmt.Errorf("batches of %d lines of %d tokens: lines want at least 2 tokens, and a batch takes %d at most", d.Lines, d.Length, most)
 	case d.Epochs < 0 || d.Window < 0:
 		return errors.New("epochs and window must not be negative")
-	case s.Kind != Texts && d.Long == Split:
+	case s.Kind != Texts && (d.Long == Split || d.Long == ByForm):
 		return fmt.Errorf("%s cannot be split over several lines: cut, cut_left or drop those that are too long", s.Kind)
 	case s.Len(side) == 0:
 		name := "training"
