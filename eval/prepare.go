@@ -174,7 +174,7 @@ func (t *Task) choose(items []item) error {
 // example's own, for its place or letter.
 func (it *item) findGold() error {
 	if len(it.choices) < 2 {
-		return fmt.Errorf("%d choices: there is nothing to choose", len(it.choices))
+		return fmt.Errorf("there is nothing to choose but %q: give choices, or leave this file out", it.choices)
 	}
 	it.gold = slices.Index(it.choices, it.answer)
 	if it.gold < 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -54,7 +55,7 @@ A model with a chat template is asked through it, unless --raw says otherwise.`,
   lapidary eval compare a.jsonl b.jsonl`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return evalMisuse(asMisuse(interruption(c.Context(), f.run(c, args[0]))))
+			return evalMisuse(asMisuse(f.interruption(c.Context(), f.run(c, args[0]))))
 		},
 	}
 	f.register(c.Flags())
@@ -69,6 +70,18 @@ func evalMisuse(err error) error {
 	}
 	if errors.Is(err, eval.ErrCommand) {
 		return misuse("%w: add --allow-command if you trust it", err)
+	}
+	return err
+}
+
+// interruption says how to go on with what was interrupted.
+func (f *evalFlags) interruption(ctx context.Context, err error) error {
+	err = interruption(ctx, err)
+	var stopped *interrupted
+	if errors.As(err, &stopped) && f.out != "" {
+		if _, missing := os.Stat(f.out + ".part"); missing == nil {
+			return fmt.Errorf("%w; the same command goes on from %s.part", err, f.out)
+		}
 	}
 	return err
 }
@@ -159,9 +172,6 @@ func (f *evalFlags) evaluate(c *cobra.Command, e *eval.Evaluation) ([]eval.Recor
 	records, err := e.Run(c.Context(), kept, evalProgress(c.ErrOrStderr()))
 	if err != nil {
 		_ = kept.Close() // what went wrong before it matters more
-		if f.out != "" && errors.Is(err, context.Canceled) {
-			return nil, fmt.Errorf("%w; the same command goes on from %s.part", err, f.out)
-		}
 	}
 	return records, err
 }
