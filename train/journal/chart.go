@@ -214,7 +214,7 @@ func (a *axis) ticks(most int) []tick {
 		step = max(1, math.Round(step))
 	}
 	var all []tick
-	for i := math.Ceil(a.from / step); i*step <= a.to && len(all) <= most; i++ {
+	for i := math.Ceil(a.from / step); i*step <= a.to+step*1e-9 && len(all) <= most; i++ {
 		v := i * step
 		text := figure(v)
 		if a.log {

@@ -84,10 +84,10 @@ func (m *Meter) Step(now time.Time, s Sample) Progress {
 		m.loss, m.weight = m.loss*fade+s.Loss, m.weight*fade+1
 		m.at.Loss = m.loss / m.weight
 	}
+	m.pauses += m.pause
 	if !m.last.IsZero() {
 		m.time((now.Sub(m.last) - m.pause).Seconds(), s.Tokens)
 	}
-	m.pauses += m.pause
 	m.last, m.pause = now, 0
 	return m.at
 }
