@@ -1,6 +1,7 @@
 package optimizer_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"math"
 	"os"
@@ -80,18 +81,11 @@ func TestGolden(t *testing.T) {
 
 func TestClipGolden(t *testing.T) {
 	for _, c := range readGolden(t).Clip {
-		var in []*tensors.Tensor
-		for i, g := range c.Gradients {
-			in = append(in, tensors.FromFlatDataAndDimensions(g, c.Dims[i]...))
-		}
-		out := run(t, in, func(grads []*graph.Node) []*graph.Node {
-			clipped, norm := optimizer.ClipGlobalNorm(grads, c.Limit)
-			return append(clipped, norm)
-		})
+		clipped, norm := clip(t, c.Gradients, c.Dims, c.Limit)
 		for i, want := range c.Clipped {
-			near(t, "clipped", flat(out[i]), want)
+			near(t, "clipped", clipped[i], want)
 		}
-		near(t, "norm", flat(out[len(out)-1]), []float32{c.Norm})
+		near(t, "norm", []float32{norm}, []float32{c.Norm})
 	}
 }
 
@@ -118,7 +112,8 @@ func start(t *testing.T, o recipe.Optimizer, name string, dims []int, value []fl
 	s.exec = compile(t, func(in []*graph.Node) []*graph.Node {
 		u := optimizer.Update{Step: in[0], Rate: in[1], Value: in[2], Gradient: in[3], Slots: in[4:]}
 		value, slots := opt.Update(s.param, u)
-		return append([]*graph.Node{value}, slots...)
+		// GoMLX's Go backend fails at a parameter behind the last that is used.
+		return append(append([]*graph.Node{value}, slots...), u.Gradient)
 	})
 	return s
 }
@@ -146,7 +141,7 @@ func (s *state) step(t *testing.T, rate float32, gradient []float32) {
 
 func compile(t *testing.T, f func([]*graph.Node) []*graph.Node) *graph.Exec {
 	t.Helper()
-	backend, err := compute.NewWithConfig("go")
+	backend, err := compute.NewWithConfig(cmp.Or(os.Getenv("LAPIDARY_TEST_BACKEND"), "go"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,17 +153,24 @@ func compile(t *testing.T, f func([]*graph.Node) []*graph.Node) *graph.Exec {
 	return exec
 }
 
-func run(t *testing.T, in []*tensors.Tensor, f func([]*graph.Node) []*graph.Node) []*tensors.Tensor {
+// clip runs ClipGlobalNorm.
+func clip(t *testing.T, grads [][]float32, dims [][]int, limit float64) (clipped [][]float32, norm float32) {
 	t.Helper()
-	args := make([]any, len(in))
-	for i, x := range in {
-		args[i] = x
+	in := make([]any, len(grads))
+	for i, g := range grads {
+		in[i] = tensors.FromFlatDataAndDimensions(g, dims[i]...)
 	}
-	out, err := compile(t, f).Exec(args...)
+	out, err := compile(t, func(grads []*graph.Node) []*graph.Node {
+		clipped, norm := optimizer.ClipGlobalNorm(grads, limit)
+		return append(append([]*graph.Node{}, clipped...), norm)
+	}).Exec(in...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return out
+	for i := range grads {
+		clipped = append(clipped, flat(out[i]))
+	}
+	return clipped, flat(out[len(grads)])[0]
 }
 
 func flat(x *tensors.Tensor) []float32 { return tensors.MustCopyFlatData[float32](x) }

@@ -1,0 +1,5 @@
+//go:build cgo && (linux || darwin)
+
+package optimizer_test
+
+import _ "github.com/gomlx/go-xla/compute/xla"
