@@ -47,6 +47,7 @@ https://…). Models are kept in $LAPIDARY_HOME, by default the user's data fold
 		newScoreCmd(),
 		newShowCmd(),
 		newTokenizeCmd(),
+		newTrainCmd(),
 	)
 	root.InitDefaultCompletionCmd()
 	markFailures(root)

@@ -56,6 +56,9 @@ func (e *Engine) Device() string { return e.backend.Description() }
 // Backend is what the engine's graphs are compiled by.
 func (e *Engine) Backend() compute.Backend { return e.backend }
 
+// Type is that of activations, and of weights that are not trained.
+func (e *Engine) Type() dtypes.DType { return e.dtype }
+
 // Close returns the device's memory. Weights and caches die with it.
 func (e *Engine) Close() error {
 	e.mutex.Lock()

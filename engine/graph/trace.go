@@ -139,18 +139,38 @@ type Operation struct {
 	Lower   func(l *Lowering) *graph.Node // → [Rows, Width]
 }
 
-// Apply writes an operation down.
+// Apply writes an operation with one result down.
 func (t *Trace) Apply(o Operation) engine.Tensor {
-	var data []*datum
+	return t.ApplyMany(o, [][2]int{{o.Rows, o.Width}}, func(l *Lowering) []*graph.Node { return []*graph.Node{o.Lower(l)} })[0]
+}
+
+// ApplyMany is Apply for several results, of the given rows and widths; the
+// operation's own Rows, Width and Lower do not count.
+func (t *Trace) ApplyMany(o Operation, results [][2]int, lower func(l *Lowering) []*graph.Node) []engine.Tensor {
+	down := op{key: o.Key, lower: func(l *lowering) []*node {
+		return lower(&Lowering{l.g, l.dtype, l.in, l.weights, l.masters, l.data})
+	}}
+	for _, x := range o.In {
+		down.in = append(down.in, x.(tensor).id)
+	}
+	for _, w := range o.Weights {
+		down.weights = append(down.weights, w.(*Weight))
+	}
 	for _, d := range o.Ints {
-		data = append(data, &datum{ints: d, dims: []int{len(d)}})
+		down.data = append(down.data, &datum{ints: d, dims: []int{len(d)}})
 	}
 	for _, d := range o.Floats {
-		data = append(data, &datum{floats: d, dims: []int{len(d)}})
+		down.data = append(down.data, &datum{floats: d, dims: []int{len(d)}})
 	}
-	return t.tape.one(o.Rows, o.Width, o.Key, o.In, o.Weights, data, func(l *lowering) *node {
-		return o.Lower(&Lowering{l.g, l.dtype, l.in, l.weights, l.masters, l.data})
-	})
+	dims := make([]shape, len(results))
+	for i, r := range results {
+		dims[i] = shape{r[0], r[1]}
+	}
+	made := make([]engine.Tensor, len(results))
+	for i, x := range t.tape.record(down, dims...) {
+		made[i] = x
+	}
+	return made
 }
 
 // Record is the whole tape with the given results.
