@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"debug/elf"
 	"debug/macho"
 	"debug/pe"
@@ -15,6 +16,9 @@ import (
 
 const entry = "GetPjrtApi"
 
+// formats are the library formats of systems; all others use ELF.
+var formats = map[string]string{"darwin": "Mach-O", "windows": "PE"}
+
 // checkLibrary tells whether a file is a shared library, for a machine like
 // this one, that exports PJRT's entry.
 func checkLibrary(path string) error {
@@ -25,9 +29,12 @@ func checkLibrary(path string) error {
 	if !fi.Mode().IsRegular() {
 		return fmt.Errorf("%s is no file; give the path of a PJRT plugin (.so, .dylib or .dll)", path)
 	}
-	symbols, err := exports(path)
+	format, symbols, err := exports(path)
+	if want := cmp.Or(formats[runtime.GOOS], "ELF"); err == nil && format != want {
+		err = fmt.Errorf("it is %s, and %s loads %s", format, runtime.GOOS, want)
+	}
 	if err != nil {
-		return fmt.Errorf("%s is no shared library that can be read (%v); give the path of a PJRT plugin", path, err)
+		return fmt.Errorf("%s is no shared library for this machine: %w; give the path of a PJRT plugin", path, err)
 	}
 	if !slices.Contains(symbols, entry) {
 		return fmt.Errorf("%s is a shared library but no PJRT plugin: it exports no %s", path, entry)
@@ -36,29 +43,31 @@ func checkLibrary(path string) error {
 }
 
 // exports lists the symbols that a library shows to others.
-func exports(path string) ([]string, error) {
+func exports(path string) (format string, symbols []string, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	defer f.Close()
 	magic := make([]byte, 4)
 	if _, err := f.ReadAt(magic, 0); err != nil {
-		return nil, errors.New("it is shorter than any library")
+		return "", nil, errors.New("it is shorter than any")
 	}
 	switch {
 	case string(magic) == elf.ELFMAG:
-		return elfExports(f)
+		symbols, err = elfExports(f)
+		return "ELF", symbols, err
 	case string(magic[:2]) == "MZ":
-		return peExports(f)
+		symbols, err = peExports(f)
+		return "PE", symbols, err
 	}
 	if m, err := macho.NewFile(f); err == nil {
-		return machoSymbols(m), nil
+		return "Mach-O", machoSymbols(m), nil
 	}
 	if fat, err := macho.NewFatFile(f); err == nil && len(fat.Arches) > 0 {
-		return machoSymbols(fat.Arches[0].File), nil
+		return "Mach-O", machoSymbols(fat.Arches[0].File), nil
 	}
-	return nil, errors.New("neither ELF nor Mach-O nor PE")
+	return "", nil, errors.New("neither ELF nor Mach-O nor PE")
 }
 
 func elfExports(f *os.File) ([]string, error) {

@@ -2,11 +2,19 @@
 
 package plugin
 
-import "github.com/gomlx/go-xla/compute/xla"
+import (
+	"github.com/go-logr/logr"
+	"github.com/gomlx/go-xla/compute/xla"
+	"k8s.io/klog/v2"
+)
 
 // canLoad says that this build can load plugins.
 const canLoad = true
 
-// Nothing is downloaded unless a user asks for it. go-xla reads its own switch
-// for this from the environment before any of our code runs.
-func init() { xla.EnableAutoInstall(false) }
+// Nothing is downloaded unless a user asks for it: go-xla reads its own switch
+// for this from the environment before any of our code runs. What go-xla logs
+// is also in the errors that it returns.
+func init() {
+	xla.EnableAutoInstall(false)
+	klog.SetLogger(logr.Discard())
+}
