@@ -2,13 +2,9 @@ package data_test
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
-	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
 
@@ -118,52 +114,4 @@ func documents(t testing.TB, set *data.Set, side data.Side) []string {
 		out = append(out, doc)
 	}
 	return out
-}
-
-func TestStreamIsResumedBitForBit(t *testing.T) {
-	dir := t.TempDir()
-	var lines strings.Builder
-	for i := range 300 {
-		sum := sha256.Sum256([]byte{byte(i), byte(i >> 8)})
-		fmt.Fprintf(&lines, "{\"text\": \"%x\"}\n", sum[:1+int(sum[0])%20])
-	}
-	path := write(t, dir, "a.jsonl", lines.String())
-	set := prepare(t, data.Settings{}, data.Source{Path: path, Text: "text"})
-	drawing := data.Drawing{Lines: 3, Length: 64, Shuffle: true, Seed: 7, Epochs: 2, Window: 50}
-	first, err := set.Stream(data.Train, drawing)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var batches []data.Batch
-	var positions []data.Position
-	for {
-		positions = append(positions, first.Position())
-		b, err := first.Next(context.Background())
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		batches = append(batches, b)
-	}
-	if len(batches) < 40 {
-		t.Fatalf("%d batches", len(batches))
-	}
-	for i := range batches {
-		again, err := set.Stream(data.Train, drawing)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := again.Seek(positions[i]); err != nil {
-			t.Fatal(err)
-		}
-		b, err := again.Next(context.Background())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !reflect.DeepEqual(b, batches[i]) {
-			t.Fatalf("batch %d differs after Seek", i)
-		}
-	}
 }
