@@ -63,6 +63,25 @@ func (a *Adapter) Tensors() []checkpoint.Tensor {
 	return all
 }
 
+// Set puts other values, row-major, into the tensor of that name (PEFT's), which
+// is float32 afterwards. What was bound of it before keeps the old ones.
+func (a *Adapter) Set(name string, values []float32) error {
+	for i := range a.Modules {
+		m := &a.Modules[i]
+		for _, t := range []*checkpoint.Tensor{&m.A, &m.B, &m.Magnitude} {
+			if t.Name != name || t.Data == nil {
+				continue
+			}
+			if n := t.Rows() * t.Cols(); len(values) != n {
+				return fmt.Errorf("tensor %s: %d values for %v", name, len(values), t.Shape)
+			}
+			*t = Floats(name, values, t.Shape...)
+			return nil
+		}
+	}
+	return fmt.Errorf("tensor %s: the adapter has none of that name", name)
+}
+
 // Parameters is how many numbers the adapter has.
 func (a *Adapter) Parameters() (n int) {
 	for _, t := range a.Tensors() {

@@ -51,7 +51,9 @@ func written(t *testing.T, m *gemma.Model) map[string]*adapter.Adapter {
 			for j := range v {
 				v[j] = float32(rng.NormFloat64() * 0.1)
 			}
-			module.B = adapter.Floats(module.B.Name, v, module.B.Shape...)
+			if err := a.Set(module.B.Name, v); err != nil {
+				t.Fatal(err)
+			}
 		}
 		out[name] = a
 	}
@@ -150,6 +152,24 @@ func numbers(t *testing.T, x checkpoint.Tensor) []float32 {
 		t.Fatal(err)
 	}
 	return v
+}
+
+func TestSet(t *testing.T) {
+	a := open(t, "dora")
+	m := &a.Modules[0]
+	for name, n := range map[string]int{m.A.Name: 3, "other": 1} {
+		if err := a.Set(name, make([]float32, n)); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%d values in %s: %v", n, name, err)
+		}
+	}
+	if err := a.Set(m.Magnitude.Name, make([]float32, m.Out())); err != nil || numbers(t, m.Magnitude)[0] != 0 {
+		t.Errorf("%v, %v", err, numbers(t, m.Magnitude)[0])
+	}
+	a.Config.Alpha = 0
+	m.Scale = 0
+	if _, err := loadBase(t).TrainAdapter(a); err == nil || !strings.Contains(err.Error(), "lora_alpha 0") {
+		t.Errorf("training of nothing: %v", err)
+	}
 }
 
 // TestNewRefuses wants the names that would have fitted.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"lapidary/adapter"
 	"lapidary/checkpoint"
@@ -17,15 +18,17 @@ type BoundAdapter struct {
 	model  *Model
 	layers map[engine.Weight]*lowRank
 	names  map[string]engine.Weight
+	groups sync.Map // [most]engine.Weight → *ways
 }
 
 // lowRank is what is added beside a linear layer, y = by · W·x + B·A·x, or while
 // it is trained y = (W·x + B·(scale · A·x)) · magnitude · inverse.
 type lowRank struct {
-	a, b               engine.Weight // [r, in], [out, r]
-	scale              float32       // 0 for one
-	by                 engine.Weight // [out]; nil for ones
-	magnitude, inverse engine.Weight // [out]; nil for ones
+	a, b               engine.Weight  // [r, in], [out, r]
+	scale              float32        // 0 for one
+	by                 engine.Weight  // [out]; nil for ones
+	magnitude, inverse engine.Weight  // [out]; nil for ones
+	folded             adapter.Folded // what a and b are, without a scale
 }
 
 // layerWeight is a linear layer of a text stack.
@@ -113,7 +116,7 @@ func (m *Model) BindAdapter(sum ...adapter.Weighted) (*BoundAdapter, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", m.from.Path(), err)
 		}
-		low := &lowRank{a: at.load(f.A), b: at.load(f.B)}
+		low := &lowRank{a: at.load(f.A), b: at.load(f.B), folded: f}
 		if f.Gain != nil {
 			low.by = at.load(adapter.Floats(l.name+".gain", f.Gain, len(f.Gain)))
 		}
@@ -141,6 +144,9 @@ func (m *Model) TrainAdapter(a *adapter.Adapter) (*BoundAdapter, error) {
 		module, ok := a.Module(l.name)
 		if !ok {
 			continue
+		}
+		if module.Scale == 0 {
+			return nil, fmt.Errorf("adapter %s: with lora_alpha 0 nothing of %s would be learnt", a.Path, l.name)
 		}
 		low := &lowRank{a: at.named(b, module.A), b: at.named(b, module.B), scale: float32(module.Scale)}
 		if module.DoRA() {
@@ -172,7 +178,7 @@ func (m *Model) newBound(sum ...adapter.Weighted) (*BoundAdapter, *binder, error
 			return nil, nil, err
 		}
 	}
-	return &BoundAdapter{m, map[engine.Weight]*lowRank{}, map[string]engine.Weight{}}, &binder{engine: m.engine}, nil
+	return &BoundAdapter{model: m, layers: map[engine.Weight]*lowRank{}, names: map[string]engine.Weight{}}, &binder{engine: m.engine}, nil
 }
 
 // named binds a tensor that a trainer finds by its name.
@@ -258,58 +264,138 @@ func (p *adapted) narrow(to []int) {
 // the weights, so that an engine prepares x once and the products share a region.
 func (p *adapted) Linear(x engine.Tensor, ws ...engine.Weight) []engine.Tensor {
 	if len(p.runs) == 1 && p.runs[0].whole {
-		ways, downs := p.runs[0].by.beside(ws)
-		if ways == nil {
+		g := p.runs[0].by.beside(ws)
+		if g == nil {
 			return p.Pass.Linear(x, ws...)
 		}
-		all := p.Pass.Linear(x, append(ws[:len(ws):len(ws)], downs...)...)
-		ys, hs := all[:len(ws)], all[len(ws):]
-		for i, way := range ways {
-			if way != nil {
-				ys[i], hs = way.join(p.Pass, ys[i], hs[0]), hs[1:]
-			}
-		}
+		all := p.Pass.Linear(x, append(ws[:len(ws):len(ws)], g.downs...)...)
+		ys := all[:len(ws)]
+		g.join(p.Pass, ys, all[len(ws):])
 		return ys
 	}
 	ys := p.Pass.Linear(x, ws...)
 	for _, run := range p.runs {
-		ways, downs := run.by.beside(ws)
-		if ways == nil {
+		g := run.by.beside(ws)
+		if g == nil {
 			continue
 		}
-		hs := p.Pass.Linear(p.Pick(x, run.rows), downs...)
-		for i, way := range ways {
-			if way != nil {
-				ys[i] = p.Put(ys[i], run.rows, way.join(p.Pass, p.Pick(ys[i], run.rows), hs[0]))
-				hs = hs[1:]
-			}
+		some := make([]engine.Tensor, len(ws))
+		for _, at := range g.at {
+			some[at] = p.Pick(ys[at], run.rows)
+		}
+		g.join(p.Pass, some, p.Pass.Linear(p.Pick(x, run.rows), g.downs...))
+		for _, at := range g.at {
+			ys[at] = p.Put(ys[at], run.rows, some[at])
 		}
 	}
 	return ys
 }
 
-// beside are the ways beside the weights, nil where there is none, and their As.
-func (b *BoundAdapter) beside(ws []engine.Weight) (ways []*lowRank, downs []engine.Weight) {
-	for i, w := range ws {
-		if way := b.layers[w]; way != nil {
-			if ways == nil {
-				ways = make([]*lowRank, len(ws))
-			}
-			ways[i], downs = way, append(downs, way.a)
-		}
-	}
-	return ways, downs
+// ways are those beside weights that multiply one x.
+type ways struct {
+	of         []*lowRank
+	at         []int           // beside which of the weights
+	downs, ups []engine.Weight // As, or one of all; Bs
 }
 
-// join is what becomes of y = W·x [R, out] with h = A·x [R, r].
-func (l *lowRank) join(p engine.Pass, y, h engine.Tensor) engine.Tensor {
+// most is how many weights multiply one x at the most.
+const most = 4
+
+// beside are the ways beside the weights, nil for none.
+func (b *BoundAdapter) beside(ws []engine.Weight) *ways {
+	if len(ws) > most {
+		return b.ways(ws)
+	}
+	var key [most]engine.Weight
+	copy(key[:], ws)
+	if found, ok := b.groups.Load(key); ok {
+		return found.(*ways)
+	}
+	g := b.ways(ws)
+	b.groups.Store(key, g)
+	return g
+}
+
+func (b *BoundAdapter) ways(ws []engine.Weight) *ways {
+	g := &ways{}
+	for i, w := range ws {
+		if way := b.layers[w]; way != nil {
+			g.of, g.at = append(g.of, way), append(g.at, i)
+			g.downs, g.ups = append(g.downs, way.a), append(g.ups, way.b)
+		}
+	}
+	if len(g.of) == 0 {
+		return nil
+	}
+	b.stack(g)
+	return g
+}
+
+// stackedRank bounds the columns of stacked Bs, most of which are zeros.
+const stackedRank = 64
+
+// stack makes one A of several and widens the Bs by zeros, so that there is one
+// product with them and not one for each: of Gemma 3 270M in four bits, all of
+// whose layers have rank 8 beside them, a token takes two threads 11.2 ms and not
+// 12.1; 8.3 without.
+func (b *BoundAdapter) stack(g *ways) {
+	if len(g.of) == 1 || g.of[0].scale != 0 {
+		return
+	}
+	rank, in := 0, g.of[0].folded.A.Cols()
+	for _, way := range g.of {
+		rank += way.folded.A.Rows()
+	}
+	if rank > stackedRank {
+		return
+	}
+	bind := &binder{engine: b.model.engine}
+	var ups []engine.Weight
+	var a []byte
+	for _, way := range g.of {
+		n, out, before := 4*way.folded.A.Rows(), way.folded.B.Rows(), len(a)/(4*in)*4
+		wide := make([]byte, out*4*rank)
+		for i := range out {
+			copy(wide[i*4*rank+before:], way.folded.B.Data[i*n:(i+1)*n])
+		}
+		a = append(a, way.folded.A.Data...)
+		ups = append(ups, bind.load(checkpoint.Tensor{Name: way.folded.B.Name, Type: checkpoint.F32, Shape: []int{out, rank}, Data: wide}))
+	}
+	down := bind.load(checkpoint.Tensor{Name: g.of[0].folded.A.Name, Type: checkpoint.F32, Shape: []int{rank, in}, Data: a})
+	if bind.err == nil {
+		g.downs, g.ups = []engine.Weight{down}, ups
+	}
+}
+
+// join adds to ys = W·x [R, out] what the hs = A·x [R, r] give.
+func (g *ways) join(p engine.Pass, ys, hs []engine.Tensor) {
+	var ds []engine.Tensor
+	if len(g.downs) == 1 {
+		ds = p.Linear(g.of[0].scaled(p, hs[0]), g.ups...)
+	} else {
+		for i, way := range g.of {
+			ds = append(ds, p.Linear(way.scaled(p, hs[i]), g.ups[i])...)
+		}
+	}
+	for i, way := range g.of {
+		ys[g.at[i]] = way.join(p, ys[g.at[i]], ds[i])
+	}
+}
+
+// scaled is h, which it consumes, times the scale.
+func (l *lowRank) scaled(p engine.Pass, h engine.Tensor) engine.Tensor {
+	if l.scale == 0 {
+		return h
+	}
+	return p.Scale(h, l.scale)
+}
+
+// join is what becomes of y = W·x [R, out] with d = B·A·x.
+func (l *lowRank) join(p engine.Pass, y, d engine.Tensor) engine.Tensor {
 	if l.by != nil {
 		y = p.Affine(y, l.by, nil)
 	}
-	if l.scale != 0 {
-		h = p.Scale(h, l.scale)
-	}
-	y = p.Add(y, p.Linear(h, l.b)[0])
+	y = p.Add(y, d)
 	if l.magnitude != nil {
 		y = p.Affine(p.Affine(y, l.magnitude, nil), l.inverse, nil)
 	}
