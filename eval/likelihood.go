@@ -65,13 +65,14 @@ func (r *reader) next(ctx context.Context, ids []int32, n int) ([]lapidary.Alter
 	return top, nil
 }
 
-// few is how many of the likeliest tokens are looked at before all are.
-const few = 64
+// looks are how many of the likeliest tokens are looked at, one after the other,
+// before all are: sorting all takes eight times as long as the pass.
+var looks = []int{64, 8192}
 
 // logProbs are the log-probabilities of tokens that may come next.
 func (r *reader) logProbs(ctx context.Context, ids, wanted []int32) (map[int32]float64, error) {
-	for _, n := range []int{min(few, r.vocab), r.vocab} {
-		top, err := r.next(ctx, ids, n)
+	for _, n := range append(slices.Clip(looks), r.vocab) {
+		top, err := r.next(ctx, ids, min(n, r.vocab))
 		if err != nil {
 			return nil, err
 		}
@@ -88,18 +89,25 @@ func (r *reader) logProbs(ctx context.Context, ids, wanted []int32) (map[int32]f
 	return nil, fmt.Errorf("the model does not tell the probabilities of all its %d tokens", r.vocab)
 }
 
+// What a pass of one token, and what scoring a token of a long pass, takes, where
+// reading one of a long pass takes 1. Gemma 3 270M in Q4_K_M, two threads: 1.0 ms
+// for reading, 6.0 for scoring, 19 for a pass of one token, and 173 for one where the
+// probabilities of all 262,144 tokens are wanted.
+const (
+	stepCost  = 30
+	scoreCost = 6
+)
+
 // choices are the log-probabilities of texts that may follow a prompt. The
 // prompt is read once, and so is what choices have in common at their beginning;
 // where choices are long against the prompt each is scored as a whole, which
 // takes fewer passes.
 func (r *reader) choices(ctx context.Context, prompt []int32, texts [][]int32) ([]float64, error) {
 	sums := make([]float64, len(texts))
-	// A pass of one token takes as long as about four tokens of a long pass,
-	// and scoring every token of a pass takes three times as long as reading it.
 	steps, whole := len(prompt), 0
 	for _, t := range texts {
-		steps += 4 * len(t)
-		whole += 3 * (len(prompt) + len(t))
+		steps += stepCost * len(t)
+		whole += scoreCost * (len(prompt) + len(t))
 	}
 	if steps <= whole {
 		all := make([]int, len(texts))

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -304,6 +305,10 @@ func (e *Evaluation) choose(ctx context.Context, it *item, prefix, prompt []int3
 	}
 	best, bestNorm := 0, 0
 	for i, p := range logProbs {
+		if !measured(p, r) {
+			r.Choices = nil
+			return nil
+		}
 		r.Choices = append(r.Choices, Choice{it.choices[i], p})
 		if p > logProbs[best] {
 			best = i
@@ -325,7 +330,7 @@ func one(b bool) float64 {
 	return 0
 }
 
-func (e *Evaluation) likelihood(ctx context.Context, it *item, _, prompt []int32, r *Record) error {
+func (e *Evaluation) likelihood(ctx context.Context, it *item, prefix, prompt []int32, r *Record) error {
 	s, ids := e.continuation(it.answer)
 	if len(ids) == 0 {
 		r.Skipped = "an empty answer"
@@ -334,9 +339,27 @@ func (e *Evaluation) likelihood(ctx context.Context, it *item, _, prompt []int32
 	if !e.fits(len(prompt)+len(ids), r) {
 		return nil
 	}
-	nll, err := e.reader.score(ctx, prompt, ids)
-	r.Likelihood = &Likelihood{NLL: nll, Tokens: len(ids), Bytes: len(s)}
-	return err
+	if err := e.reader.begin(ctx, prefix, prompt); err != nil {
+		return err
+	}
+	logProbs, err := e.reader.choices(ctx, prompt, [][]int32{ids})
+	if err != nil {
+		return err
+	}
+	if measured(logProbs[0], r) {
+		r.Likelihood = &Likelihood{NLL: -logProbs[0], Tokens: len(ids), Bytes: len(s)}
+	}
+	return nil
+}
+
+// measured notes what has no logarithm: the model holds a token for impossible, or
+// its weights are broken.
+func measured(logarithm float64, r *Record) bool {
+	if math.IsInf(logarithm, 0) || math.IsNaN(logarithm) {
+		r.Skipped = "the model gives a token no probability"
+		return false
+	}
+	return true
 }
 
 // text scores a text without a prompt, in windows that know nothing of each other.
@@ -367,6 +390,9 @@ func (e *Evaluation) text(ctx context.Context, it *item, r Record) (Record, erro
 			return r, err
 		}
 		r.Likelihood.NLL += nll
+	}
+	if !measured(r.Likelihood.NLL, &r) {
+		r.Likelihood = nil
 	}
 	return r, nil
 }
