@@ -58,6 +58,10 @@
 // its parts ("layers.3.mlp.up_proj.weight"). All the rest, which is norms,
 // biases, embeddings and heads, is AdamW's, at the rate γ·adamw_lr/lr.
 //
+// The iteration takes 10m²(2n+m) operations for a matrix of m × n, m ≤ n: 1.5
+// TFLOP a step for Gemma 3 270M, which is what training on 900 tokens takes. It
+// is cheap beside large batches only.
+//
 // # Memory
 //
 // State beside the value and the gradient of a parameter with n numbers, and of

@@ -129,7 +129,7 @@ func (s *state) step(t *testing.T, rate float32, gradient []float32) {
 	for i, slot := range s.opt.Slots(s.param) {
 		in = append(in, tensors.FromFlatDataAndDimensions(s.slots[i], slot.Dims...))
 	}
-	out, err := s.exec.Exec(in...)
+	out, err := s.exec.Call(in...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +163,7 @@ func clip(t *testing.T, grads [][]float32, dims [][]int, limit float64) (clipped
 	out, err := compile(t, func(grads []*graph.Node) []*graph.Node {
 		clipped, norm := optimizer.ClipGlobalNorm(grads, limit)
 		return append(append([]*graph.Node{}, clipped...), norm)
-	}).Exec(in...)
+	}).Call(in...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -80,7 +80,7 @@ func orthogonal(x *graph.Node) *graph.Node {
 	x = rounded(graph.Div(x, atLeast(rounded(graph.Sqrt(graph.ReduceAllSum(graph.Square(x)))), muonEps)))
 	for range muonIterations {
 		gram := rounded(product(x, x, 1))
-		poly := rounded(graph.Add(times(gram, muonB), times(product(gram, gram, 0), muonC)))
+		poly := graph.Add(times(gram, muonB), times(product(gram, gram, 0), muonC))
 		x = rounded(graph.Add(times(x, muonA), product(poly, x, 0)))
 	}
 	if tall {

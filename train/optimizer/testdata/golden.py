@@ -12,18 +12,18 @@ RATES = [1e-2, 1e-2, 1e-2, 1e-2, 1e-2]  # as in the reference numbers the first 
 COURSE = [0.02, 0.06, 0.1, 0.6, 0.05]  # one of them above 1/sqrt(step), where Adafactor stops
 
 
-def numbers(seed, dims, scale=1.0, steps=5):
+def numbers(seed, dims, scale=1.0, size=1.0, steps=5):
     g = np.random.Generator(np.random.PCG64(zlib.crc32(seed.encode())))
     draw = lambda scale: (g.standard_normal(dims) * scale).astype(np.float32)
-    return draw(1), [draw(scale) for _ in range(steps)]
+    return draw(size), [draw(scale) for _ in range(steps)]
 
 
 def flat(x):
     return [float(f"{v:.9g}") for v in x.detach().double().flatten().tolist()]
 
 
-def case(kind, make, settings, dims, rates=RATES, seed="optim", scale=1.0):
-    w, gs = numbers(seed, dims, scale)
+def case(kind, make, settings, dims, rates=RATES, seed="optim", scale=1.0, size=1.0):
+    w, gs = numbers(seed, dims, scale, size)
     p = torch.nn.Parameter(torch.from_numpy(w.copy()))
     opt, values = make([p], lr=rates[0], **settings), []
     for rate, g in zip(rates, gs):
@@ -36,8 +36,8 @@ def case(kind, make, settings, dims, rates=RATES, seed="optim", scale=1.0):
             "gradients": [flat(torch.from_numpy(g)) for g in gs], "values": values, "state": state}
 
 
-def clip(limit):
-    grads = [numbers("clip", d)[0] for d in ((3, 4), (5,))]
+def clip(limit, size=1.0):
+    grads = [numbers("clip", d, size=size)[0] for d in ((3, 4), (5,))]
     ps = [torch.nn.Parameter(torch.zeros(g.shape)) for g in grads]
     for p, g in zip(ps, grads):
         p.grad = torch.from_numpy(g.copy())
@@ -57,11 +57,12 @@ cases = [
     case("adafactor", O.Adafactor, {"weight_decay": 0.1}, (7,), COURSE, "vector"),
     case("adafactor", O.Adafactor, {"weight_decay": 0.1}, (2, 3, 4), COURSE, "stack"),
     case("adafactor", O.Adafactor, {}, (6, 2), COURSE, "small", 1e-5),
+    case("adafactor", O.Adafactor, {}, (3, 2), COURSE, "adapter", size=0.0),  # as LoRA's B starts
     case("muon", O.Muon, muon, (3, 4)),
     case("muon", O.Muon, muon, (7, 3), COURSE, "tall"),
     case("muon", O.Muon, {**muon, "momentum": 0.5, "weight_decay": 0.0}, (2, 5), COURSE, "wide", 1e-4),
 ]
-doc = {"made_with": {"torch": torch.__version__, "numpy": np.__version__}, "cases": cases, "clip": [clip(1.0), clip(100.0)]}
+doc = {"made_with": {"torch": torch.__version__, "numpy": np.__version__}, "cases": cases, "clip": [clip(1.0), clip(100.0), clip(1e-6, 1e-6)]}
 with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "golden.json"), "w") as f:
     f.write("{\n" + f'"made_with": {json.dumps(doc["made_with"])},\n"cases": [\n' + ",\n".join(map(json.dumps, cases)))
     f.write('\n],\n"clip": [\n' + ",\n".join(map(json.dumps, doc["clip"])) + "\n]\n}\n")
