@@ -302,3 +302,40 @@ func TestChoicesByBranches(t *testing.T) {
 		}
 	}
 }
+
+// TestWithoutProbability skips what cannot be measured, since JSON has no infinity.
+func TestWithoutProbability(t *testing.T) {
+	for _, x := range []float64{math.Inf(1), math.Inf(-1), math.NaN()} {
+		var r Record
+		if measured(x, &r) || r.Skipped == "" {
+			t.Errorf("%v is measured", x)
+		}
+	}
+	var r Record
+	if !measured(-3, &r) || r.Skipped != "" {
+		t.Errorf("-3 is not measured: %+v", r)
+	}
+}
+
+// TestEveryGivenAnswerCounts compares with the best of several.
+func TestEveryGivenAnswerCounts(t *testing.T) {
+	m := bigram(t, half(), 64, nil)
+	task := taskOf(t, "data: {format: jsonl}\nprompt: 'x{q}'\nanswers: all\nmetrics: [exact, f1]\n")
+	rs := evaluate(t, m, task, `{"q":"d","all":["z","b","b c"]}`+"\n"+`{"q":"d","all":"b c"}`+"\n")
+	if s := rs[0].Scores; s["exact"] != 1 || s["f1"] != 1 || len(rs[0].Expected) != 3 {
+		t.Errorf("%+v", rs[0])
+	}
+	if s := rs[1].Scores; s["exact"] != 0 || !near(s["f1"], 2.0/3) {
+		t.Errorf("%+v", rs[1])
+	}
+}
+
+// TestOwnChoices takes the choices of each example, the answer being a place.
+func TestOwnChoices(t *testing.T) {
+	m := bigram(t, half(), 64, nil)
+	task := taskOf(t, "data: {format: jsonl}\nprompt: 'x{q}'\nanswer: '{right}'\nchoices: field opts\njoin: ''\nmetrics: [accuracy]\n")
+	rs := evaluate(t, m, task, `{"q":"d","right":1,"opts":["c","b"]}`+"\n"+`{"q":"d","right":"A","opts":["c","b"]}`+"\n")
+	if rs[0].Chosen != "b" || rs[0].Scores["accuracy"] != 1 || rs[1].Scores["accuracy"] != 0 {
+		t.Errorf("%+v", rs)
+	}
+}
