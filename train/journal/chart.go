@@ -118,15 +118,22 @@ func (v curve) row() chartRow {
 	return chartRow{v.name, figure(v.y[0]), figure(v.y[len(v.y)-1]), figure(least), figure(most), len(v.y)}
 }
 
-// smooth is the mean of what is before each point, fading over a fiftieth of
-// the curve.
+// smooth is a mean that fades over a fiftieth of the curve to both sides, so
+// that it does not lag behind.
 func (v curve) smooth() curve {
-	s := curve{v.name, v.x, make([]float64, len(v.y))}
-	fade := math.Exp(-1 / max(5, float64(len(v.y))/50))
+	n := len(v.y)
+	s := curve{v.name, v.x, make([]float64, n)}
+	fade := math.Exp(-1 / max(5, float64(n)/50))
+	sums, weights := make([]float64, n), make([]float64, n)
 	sum, weight := 0.0, 0.0
 	for i, y := range v.y {
-		sum, weight = sum*fade+y, weight*fade+1
-		s.y[i] = sum / weight
+		sums[i], weights[i] = sum, weight
+		sum, weight = (sum+y)*fade, (weight+1)*fade
+	}
+	sum, weight = 0, 0
+	for i := n - 1; i >= 0; i-- {
+		s.y[i] = (sums[i] + v.y[i] + sum) / (weights[i] + 1 + weight)
+		sum, weight = (sum+v.y[i])*fade, (weight+1)*fade
 	}
 	return s
 }
@@ -234,7 +241,9 @@ func figure(v float64) string {
 		return strconv.FormatFloat(v/1e6, 'g', 4, 64) + " M"
 	case m >= 1e4:
 		return strconv.FormatFloat(v/1e3, 'g', 4, 64) + " k"
-	case m != 0 && m < 1e-3:
+	case m == 0:
+		return "0"
+	case m < 1e-3:
 		return strings.Replace(strconv.FormatFloat(v, 'g', 3, 64), "e-0", "e-", 1)
 	}
 	return strconv.FormatFloat(v, 'g', 4, 64)

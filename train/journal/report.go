@@ -45,11 +45,23 @@ type Text struct {
 //go:embed report.html.tmpl
 var pageText string
 
-var page = template.Must(template.New("report").Funcs(template.FuncMap{"number": isNumber}).Parse(pageText))
+var page = template.Must(template.New("report").Parse(pageText))
 
-// isNumber says whether a cell is one, with a unit or without.
-func isNumber(cell string) bool {
-	return cell != "" && strings.ContainsAny(cell[:1], "0123456789-+−.")
+// Numbers says of each column whether all its cells are numbers, with a unit or
+// without.
+func (t Table) Numbers() []bool {
+	width := len(t.Columns)
+	for _, row := range t.Rows {
+		width = max(width, len(row))
+	}
+	all := make([]bool, width)
+	for i := range all {
+		all[i] = len(t.Rows) > 0
+		for _, row := range t.Rows {
+			all[i] = all[i] && (i >= len(row) || strings.IndexAny(row[i], "0123456789-+−.") == 0)
+		}
+	}
+	return all
 }
 
 // Report writes report.html: one page that needs nothing else, with the curves

@@ -145,6 +145,25 @@ func TestThinKeepsSpikes(t *testing.T) {
 	}
 }
 
+// A line stays a line when it is smoothed, and noise shrinks.
+func TestSmooth(t *testing.T) {
+	random := rand.New(rand.NewPCG(5, 6))
+	line, noise := curve{}, curve{}
+	for i := range 1000 {
+		line.x, line.y = append(line.x, float64(i)), append(line.y, 3*float64(i))
+		noise.x, noise.y = append(noise.x, float64(i)), append(noise.y, random.NormFloat64())
+	}
+	straight, quiet := line.smooth(), noise.smooth()
+	for i := 300; i < 700; i++ {
+		if math.Abs(straight.y[i]-line.y[i]) > 0.01 {
+			t.Fatalf("point %d is %v, want %v", i, straight.y[i], line.y[i])
+		}
+		if math.Abs(quiet.y[i]) > 0.6 {
+			t.Fatalf("noise at %d is still %v", i, quiet.y[i])
+		}
+	}
+}
+
 func TestTicks(t *testing.T) {
 	for _, c := range []struct {
 		from, to float64

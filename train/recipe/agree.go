@@ -32,7 +32,7 @@ func (c *checker) when(wrong bool, path, format string, values ...any) {
 
 func (c *checker) all() {
 	c.model()
-	c.data()
+	c.sources()
 	c.objective()
 	c.adapter()
 	c.batch()
@@ -81,19 +81,6 @@ func (c *checker) scratch(f *FromScratch) {
 	c.when(f.Pictures != nil && !many, at+".pictures", at+".pictures needs family gemma4_unified, and this is %s", f.Family)
 	c.when(f.Sounds != nil && !many, at+".sounds", at+".sounds needs family gemma4_unified, and this is %s", f.Family)
 }
-
-func (c *checker) data() {
-	c.when(!c.Data.Given(), "data", "data is missing: a list of sources, such as [{path: texts/*.txt, text: text}]")
-	for name, s := range map[string]Section{"data": c.Data, "eval.data": c.Eval.Data} {
-		s.missing(func(line int, path string) {
-			c.add(line, "%s: %q is not there (paths are relative to the working directory)", name, path)
-		})
-	}
-}
-
-// HeldOut says whether there is something to evaluate on: eval.data, or a part
-// that a source of data holds out.
-func (r *Recipe) HeldOut() bool { return r.Eval.Data.Given() || r.Data.splits() }
 
 func (c *checker) objective() {
 	o, f := c.Objective, c.Model.FromScratch
@@ -170,9 +157,9 @@ func (c *checker) length() {
 
 func (c *checker) run() {
 	c.when(c.given("eval.every") && c.Eval.Every > 0 && !c.HeldOut(), "eval.every",
-		"eval.every is %d, and there is nothing to evaluate on: give eval.data, or a source of data a split", c.Eval.Every)
+		"eval.every is %d, and there is nothing to evaluate on: give a source of data a split, such as 0.05", c.Eval.Every)
 	c.when(strings.HasPrefix(c.Checkpoint.Best, "eval_") && !c.HeldOut(), "checkpoint.best",
-		"checkpoint.best is %s, and there is nothing to evaluate on: give eval.data, or a source of data a split", c.Checkpoint.Best)
+		"checkpoint.best is %s, and there is nothing to evaluate on: give a source of data a split, such as 0.05", c.Checkpoint.Best)
 	for key, a := range map[string]Action{"on_nan": c.OnNaN, "spike.action": c.Spike.Action} {
 		c.when(a == Rollback && c.Checkpoint.Every == 0, key, "%s is rollback, and checkpoint.every is 0: there would be nothing to go back to", key)
 	}

@@ -119,6 +119,10 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, path string) {
 			d.value(n, v.Field(k.index), join(path, k.name), k.tag)
 			return
 		}
+		if n.Kind == yaml.SequenceNode && len(keys) > 0 && keys[0].typ.Kind() == reflect.Slice {
+			d.list(n, v.Field(keys[0].index), path, keys[0].tag)
+			return
+		}
 		d.add(n.Line, "%s is %s, and should have keys: %s", orFile(path), describe(n), names(keys))
 		return
 	}

@@ -5,7 +5,7 @@
 //	objective: supervised
 //	adapter: lora
 //	data:
-//	  - file: questions.jsonl
+//	  - {path: questions.jsonl, prompt: question, answer: answer}
 //	steps: 500
 //
 // Every key that is left out has a default that works; [Recipe.YAML] writes
@@ -17,9 +17,8 @@
 // Where only the first key of a section matters, the section may be written as
 // that value alone: "adapter: lora" is "adapter: {kind: lora}".
 //
-// What lies in the sections data and eval.data is the business of the package
-// that reads data. They are kept as they are written ([Section]) and decoded
-// with the same checks by who knows the types.
+// A section whose first key is a list may be written as that list: "data: [a]"
+// is "data: {sources: [a]}".
 //
 // testdata/full.yaml has every key there is.
 package recipe

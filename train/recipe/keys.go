@@ -66,7 +66,7 @@ var elsewhere = sync.OnceValue(func() map[string][]string {
 	all := map[string][]string{}
 	var walk func(t reflect.Type, path string)
 	walk = func(t reflect.Type, path string) {
-		for t.Kind() == reflect.Pointer {
+		for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
 			t = t.Elem()
 		}
 		if t.Kind() != reflect.Struct {
@@ -79,6 +79,7 @@ var elsewhere = sync.OnceValue(func() map[string][]string {
 		}
 	}
 	walk(reflect.TypeFor[Recipe](), "")
+	walk(reflect.TypeFor[Data](), "data")
 	return all
 })
 

@@ -39,6 +39,7 @@ func Parse(file string, text []byte) (*Recipe, error) {
 	}
 	r := &Recipe{}
 	d.into(root, r, "")
+	r.readData(d)
 	r.where = d.where
 	if len(d.List) > 0 {
 		return nil, d.err() // what settles and contradicts is only known of what could be read

@@ -9,7 +9,7 @@ type Recipe struct {
 	Model     Model     `yaml:"model"`
 	Objective Objective `yaml:"objective"`
 	Adapter   Adapter   `yaml:"adapter"`
-	// Data are the sources of examples, in the form package train/data reads.
+	// Data is what is learnt from: see [Data], which Load checks.
 	Data  Section `yaml:"data"`
 	Batch Batch   `yaml:"batch"`
 	// Precision is that of the computation. Weights that are trained, their
@@ -44,6 +44,7 @@ type Recipe struct {
 	// Out is the run folder.
 	Out string `yaml:"out"`
 
+	data  Data
 	where places
 }
 
@@ -306,10 +307,9 @@ type Eval struct {
 	// Every is the number of steps between evaluations; 0 evaluates at the end
 	// only.
 	Every int `yaml:"every" min:"0"`
-	// Batches is how many are looked at each time; 0 is all of Data.
+	// Batches is how many are looked at each time; 0 is all that is held out
+	// (the split of a source; 1 holds out all of it).
 	Batches int `yaml:"batches" min:"0"`
-	// Data are held-out sources, in the form of the recipe's.
-	Data Section `yaml:"data"`
 	// Prompts are continued at every evaluation, for the report.
 	Prompts []string `yaml:"prompts,omitempty"`
 	// MaxTokens is how far.
