@@ -43,7 +43,7 @@ func openPatched(t *testing.T) compute.Backend {
 }
 
 // must unwraps what building a graph returns.
-func must[T any](t *testing.T) func(T, error) T {
+func must[T any](t testing.TB) func(T, error) T {
 	return func(v T, err error) T {
 		t.Helper()
 		if err != nil {
@@ -88,7 +88,7 @@ func TestParentValues(t *testing.T) {
 	}
 }
 
-func check(t *testing.T, err error) {
+func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
