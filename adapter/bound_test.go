@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"lapidary/adapter"
@@ -48,7 +49,7 @@ func readAdapterGolden(t *testing.T) (g adapterGolden) {
 func TestAdapterGoldens(t *testing.T) {
 	g := readAdapterGolden(t)
 	for _, e := range engines(t) {
-		m := load(t, filepath.Join(goldens, "gemma3_text"), e)
+		m := goldentest.Load(t, filepath.Join(goldens, "gemma3_text"), e)
 		for _, v := range g.Variants {
 			t.Run(e.Name()+"/"+v.Name, func(t *testing.T) {
 				a := open(t, v.Name)
@@ -91,20 +92,6 @@ func engines(t *testing.T) []engine.Engine {
 	return []engine.Engine{ref.New(), fast}
 }
 
-func load(t *testing.T, path string, e engine.Engine) *gemma.Model {
-	t.Helper()
-	c, err := checkpoint.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	m, err := gemma.Load(c, e)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
-}
-
 // crossEntropy is the mean loss of the labels, one for each of the first rows.
 func crossEntropy(out *gemma.Logits, labels []int32) (mean float64) {
 	for i, label := range labels {
@@ -120,7 +107,12 @@ func crossEntropy(out *gemma.Logits, labels []int32) (mean float64) {
 // TestAdaptersOfRows mixes adapters in a pass: each changes its own rows, with
 // caches and where few rows go on.
 func TestAdaptersOfRows(t *testing.T) {
-	m := goldentest.Load(t, filepath.Join(goldens, "gemma3_text"), ref.New())
+	for _, e := range engines(t) {
+		t.Run(e.Name(), func(t *testing.T) { adaptersOfRows(t, goldentest.Load(t, filepath.Join(goldens, "gemma3_text"), e)) })
+	}
+}
+
+func adaptersOfRows(t *testing.T, m *gemma.Model) {
 	bind := func(sum ...adapter.Weighted) *gemma.BoundAdapter {
 		b, err := m.BindAdapter(sum...)
 		if err != nil {
@@ -161,6 +153,32 @@ func TestAdaptersOfRows(t *testing.T) {
 	}
 	if err := goldentest.Load(t, filepath.Join(goldens, "gemma3_text"), ref.New()).Forward(t.Context(), steps[2:3], &alone); !errors.Is(err, gemma.ErrOtherModel) {
 		t.Errorf("another model's adapter: %v", err)
+	}
+}
+
+// TestAdaptersStepByStep wants of a pass over a few tokens the bits that a pass
+// for each gives: verifying drafts stands on it.
+func TestAdaptersStepByStep(t *testing.T) {
+	m := goldentest.Load(t, filepath.Join(goldens, "gemma3_text"), engines(t)[1])
+	b, err := m.BindAdapter(adapter.Weighted{Adapter: open(t, "lora"), By: 1}, adapter.Weighted{Adapter: open(t, "dora"), By: 0.5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens := []int32{2, 16, 154, 18, 126}
+	var together, alone gemma.Logits
+	if err := m.Forward(t.Context(), []gemma.Step{{Tokens: tokens, Logits: gemma.AllRows, Adapter: b}}, &together); err != nil {
+		t.Fatal(err)
+	}
+	cache := m.NewCache()
+	defer cache.Close()
+	for i := range tokens {
+		step := gemma.Step{Cache: cache, Tokens: tokens[i : i+1], Logits: gemma.LastRow, Adapter: b}
+		if err := m.Forward(t.Context(), []gemma.Step{step}, &alone); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(alone.Row(0), together.Row(i)) {
+			t.Errorf("token %d: %g apart", i, farthest(alone.Row(0), together.Row(i)))
+		}
 	}
 }
 

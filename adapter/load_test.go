@@ -15,10 +15,11 @@ import (
 	"lapidary/checkpoint"
 	"lapidary/engine/ref"
 	"lapidary/gemma"
+	"lapidary/gemma/goldentest"
 )
 
 func loadBase(t *testing.T) *gemma.Model {
-	return load(t, filepath.Join(goldens, "gemma3_text"), ref.New())
+	return goldentest.Load(t, filepath.Join(goldens, "gemma3_text"), ref.New())
 }
 
 func open(t *testing.T, name string) *adapter.Adapter {
