@@ -3,7 +3,7 @@
 //
 //	recipe.yaml         the recipe, complete
 //	log.txt             what happened, with the time
-//	metrics.jsonl       {"step":12,"loss":2.31,"lr":0.0002}: what the run computes
+//	metrics.jsonl       {"step":12,"loss":2.31,"learning_rate":0.0002}: what the run computes
 //	timing.jsonl        {"step":12,"time":1763999000.5,"tokens_per_second":…}: how it went
 //	events.out.tfevents.lapidary   both of them for TensorBoard
 //	checkpoints/step-00000500/     tensors, state.json, manifest.json

@@ -41,7 +41,7 @@ func (a *appender) add(record []byte) error {
 		return fmt.Errorf("the journal is closed: %w", os.ErrClosed)
 	}
 	if _, err := a.f.WriteAt(record, a.size); err != nil {
-		return full(errors.Join(err, a.f.Truncate(a.size)))
+		return full(errors.Join(err, a.f.Truncate(a.size))) // the error names the file
 	}
 	a.size += int64(len(record))
 	return nil

@@ -76,7 +76,8 @@ func Create(dir string, recipe []byte, o Options) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(filepath.Join(dir, recipeFile)); !errors.Is(err, fs.ErrNotExist) {
+	saved, err := List(dir)
+	if _, e := os.Stat(filepath.Join(dir, recipeFile)); err != nil || len(saved) > 0 || !errors.Is(e, fs.ErrNotExist) {
 		j.unlock()
 		return nil, fmt.Errorf("%s: %w; resume it, or choose another folder", dir, ErrExists)
 	}
@@ -238,7 +239,16 @@ func (j *Journal) Metrics(step int, values map[string]float64) error {
 	for name, v := range values {
 		j.scored[name] = v
 	}
-	return j.events.add(scalars(nil, time.Now(), step, values))
+	return j.show(scalars(nil, time.Now(), step, values))
+}
+
+// show adds to TensorBoard's file. It is made again from the others whenever the
+// run is opened, so what a full disk has no room for is not lost.
+func (j *Journal) show(record []byte) error {
+	if err := j.events.add(record); !errors.Is(err, ErrFull) {
+		return err
+	}
+	return nil
 }
 
 // Timing records how a step went: tokens a second, memory. The time is added.
@@ -257,7 +267,7 @@ func (j *Journal) Timing(step int, values map[string]float64) error {
 	if err := j.timing.add(line); err != nil {
 		return err
 	}
-	return j.events.add(scalars(nil, now, step, values))
+	return j.show(scalars(nil, now, step, values))
 }
 
 // Latest is the checkpoint the run goes on from; nil before there is one.

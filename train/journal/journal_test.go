@@ -67,7 +67,7 @@ func step(t *testing.T, j *Journal, n int) {
 		j.Metrics(n, map[string]float64{"loss": 5 / float64(n), "lr": 1e-3}),
 		j.Timing(n, map[string]float64{"tokens_per_second": 1000 + float64(n)}))
 	if err == nil && n%5 == 0 {
-		err = errors.Join(j.Metrics(n, map[string]float64{"eval_loss": math.Abs(float64(n) - 10)}), save(j, n, 100))
+		err = errors.Join(j.Metrics(n, map[string]float64{"validation_loss": math.Abs(float64(n) - 10)}), save(j, n, 100))
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -173,8 +173,8 @@ func TestKeepAndBest(t *testing.T) {
 	}{
 		{Options{}, []int{5, 10, 15, 20, 25, 30}, 0},
 		{Options{Keep: 2}, []int{25, 30}, 0},
-		{Options{Keep: 2, Best: "eval_loss"}, []int{10, 25, 30}, 10},
-		{Options{Keep: 1, Best: "eval_loss", Max: true}, []int{30}, 30},
+		{Options{Keep: 2, Best: "validation_loss"}, []int{10, 25, 30}, 10},
+		{Options{Keep: 1, Best: "validation_loss", Max: true}, []int{30}, 30},
 		{Options{Keep: 1, Best: "accuracy"}, []int{30}, 0},
 	} {
 		j := create(t, c.o)
@@ -193,8 +193,8 @@ func TestKeepAndBest(t *testing.T) {
 
 // A score belongs to the step it was measured at.
 func TestScoreOfAnotherStepIsNone(t *testing.T) {
-	j := create(t, Options{Best: "eval_loss"})
-	if err := errors.Join(j.Metrics(1, map[string]float64{"eval_loss": 1}), j.Metrics(2, map[string]float64{"loss": 1}), save(j, 2, 1)); err != nil {
+	j := create(t, Options{Best: "validation_loss"})
+	if err := errors.Join(j.Metrics(1, map[string]float64{"validation_loss": 1}), j.Metrics(2, map[string]float64{"loss": 1}), save(j, 2, 1)); err != nil {
 		t.Fatal(err)
 	}
 	if s := j.Latest(); s.Score != nil {
@@ -217,7 +217,47 @@ func TestOneWriter(t *testing.T) {
 	if _, err := Open(t.TempDir(), nil, Options{}); err == nil || !strings.Contains(err.Error(), "has no run to resume") {
 		t.Errorf("got %v", err)
 	}
-	reopen(t, j.Dir(), Options{})
+	step(t, reopen(t, j.Dir(), Options{}), 5)
+}
+
+// A folder that lost its recipe still has what was trained in it.
+func TestCheckpointsWithoutARecipe(t *testing.T) {
+	j := create(t, Options{})
+	step(t, j, 5)
+	j.Close()
+	if err := os.Remove(filepath.Join(j.Dir(), recipeFile)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Create(j.Dir(), []byte(recipeText), Options{}); !errors.Is(err, ErrExists) {
+		t.Errorf("got %v", err)
+	}
+	if got := steps(t, j.Dir()); !reflect.DeepEqual(got, []int{5}) {
+		t.Errorf("checkpoints %v", got)
+	}
+}
+
+// What an ended process left half written or half removed goes, and is no
+// checkpoint.
+func TestLeftovers(t *testing.T) {
+	j := create(t, Options{})
+	for n := 1; n <= 5; n++ {
+		step(t, j, n)
+	}
+	j.Close()
+	root := filepath.Join(j.Dir(), checkpoints)
+	for _, name := range []string{partPrefix + "step-00000010", trashPrefix + "step-00000001"} {
+		if err := os.CopyFS(filepath.Join(root, name), os.DirFS(filepath.Join(root, "step-00000005"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.WriteFile(filepath.Join(root, ".new-1"), nil, 0o600), os.WriteFile(filepath.Join(root, latestFile), []byte("step-00000001\n"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	j = reopen(t, j.Dir(), Options{})
+	entries, err := os.ReadDir(root)
+	if err != nil || len(entries) != 2 || j.Latest().Step != 5 || read(t, root, latestFile) != "step-00000005\n" {
+		t.Errorf("left %v, %v, goes on at %v", entries, err, j.Latest())
+	}
 }
 
 func TestChangedRecipe(t *testing.T) {

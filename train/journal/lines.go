@@ -10,6 +10,7 @@ import (
 	"maps"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 )
@@ -119,7 +120,7 @@ func ReadMetrics(dir string) ([]Line, error) { return readFile(dir, metricsFile)
 func ReadTiming(dir string) ([]Line, error) { return readFile(dir, timingFile) }
 
 func readFile(dir, name string) ([]Line, error) {
-	f, err := os.Open(dir + string(os.PathSeparator) + name)
+	f, err := os.Open(filepath.Join(dir, name))
 	if err != nil {
 		return nil, err
 	}

@@ -38,7 +38,7 @@ func train(dir string) error {
 	if err != nil {
 		return err
 	}
-	o := Options{Keep: 2, Best: "eval_loss"}
+	o := Options{Keep: 2, Best: "validation_loss"}
 	j, err := Open(dir, []byte(recipeText), o)
 	if err != nil {
 		if _, there := os.Stat(filepath.Join(dir, recipeFile)); there == nil {
@@ -69,7 +69,7 @@ func train(dir string) error {
 			return err
 		}
 		if n%3 == 0 {
-			if err := errors.Join(j.Metrics(n, map[string]float64{"eval_loss": float64(n % 7)}), save(j, n, size+grow*n/3)); err != nil {
+			if err := errors.Join(j.Metrics(n, map[string]float64{"validation_loss": float64(n % 7)}), save(j, n, size+grow*n/3)); err != nil {
 				return wentOn(j, n, err)
 			}
 		}
@@ -114,7 +114,7 @@ func TestKilled(t *testing.T) {
 	root := t.TempDir()
 	dir := filepath.Join(root, "killed")
 	random := rand.New(rand.NewPCG(1, 2))
-	step := 0
+	step, halves := 0, 0
 	for kill := range kills {
 		cmd := child(dir, 1_000_000, size)
 		if err := cmd.Start(); err != nil {
@@ -131,6 +131,9 @@ func TestKilled(t *testing.T) {
 		}
 		if _, err := os.Stat(filepath.Join(dir, recipeFile)); err != nil {
 			continue // it was killed before there was a run
+		}
+		if half, _ := filepath.Glob(filepath.Join(dir, checkpoints, ".*")); len(half) > 0 {
+			halves++
 		}
 		step = checkWhole(t, dir, step)
 	}
@@ -150,13 +153,13 @@ func TestKilled(t *testing.T) {
 	if a, b := steps(t, dir), steps(t, whole); !reflect.DeepEqual(a, b) {
 		t.Errorf("checkpoints %v, want %v", a, b)
 	}
-	t.Logf("%d kills, %d steps", kills, last)
+	t.Logf("%d kills, %d while a checkpoint was being written or removed; %d steps", kills, halves, last)
 }
 
 // checkWhole opens the run as a trainer does and gives its step.
 func checkWhole(t *testing.T, dir string, before int) int {
 	t.Helper()
-	j := reopen(t, dir, Options{Keep: 2, Best: "eval_loss"})
+	j := reopen(t, dir, Options{Keep: 2, Best: "validation_loss"})
 	defer j.Close()
 	s := j.Latest()
 	if s == nil {

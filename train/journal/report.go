@@ -135,7 +135,7 @@ func charts(metrics, timing []curve) []chart {
 	}
 	isLoss := func(c curve) bool { return c.name == "loss" || strings.HasSuffix(c.name, "_loss") }
 	var losses []curve
-	for _, c := range slices.Backward(metrics) { // loss before eval_loss
+	for _, c := range metrics { // loss before validation_loss
 		if isLoss(c) {
 			losses = append(losses, c)
 		}
@@ -143,7 +143,7 @@ func charts(metrics, timing []curve) []chart {
 	add("Loss", losses, false)
 	for _, c := range metrics {
 		if !isLoss(c) {
-			add(titleOf(c.name), []curve{c}, c.name == "grad_norm")
+			add(titleOf(c.name), []curve{c}, c.name == "gradient_norm")
 		}
 	}
 	for _, c := range timing {
@@ -153,7 +153,7 @@ func charts(metrics, timing []curve) []chart {
 }
 
 var titles = map[string]string{
-	"lr": "Learning rate", "grad_norm": "Gradient norm", "tokens_per_second": "Tokens a second", "mfu": "Utilisation (MFU)", "memory": "Memory, bytes",
+	"lr": "Learning rate", "tokens_per_second": "Tokens a second", "mfu": "Utilisation (MFU)", "memory": "Memory, bytes",
 }
 
 func titleOf(name string) string {

@@ -23,9 +23,9 @@ func example(t *testing.T) *Journal {
 		x := float64(n)
 		err := j.Metrics(n, map[string]float64{
 			"loss": 2 + 6*math.Exp(-x/300) + 0.15*random.NormFloat64(), "lr": 3e-4 * math.Min(1, x/100) * 0.5 * (1 + math.Cos(math.Pi*x/3000)),
-			"grad_norm": math.Exp(0.3*random.NormFloat64()) * (0.5 + 20/x)})
+			"gradient_norm": math.Exp(0.3*random.NormFloat64()) * (0.5 + 20/x)})
 		if n%250 == 0 {
-			err = errors.Join(err, j.Metrics(n, map[string]float64{"eval_loss": 2.1 + 6*math.Exp(-x/300), "accuracy": 1 - math.Exp(-x/900)}))
+			err = errors.Join(err, j.Metrics(n, map[string]float64{"validation_loss": 2.1 + 6*math.Exp(-x/300), "accuracy": 1 - math.Exp(-x/900)}))
 		}
 		if n%10 == 0 {
 			err = errors.Join(err, j.Timing(n, map[string]float64{"tokens_per_second": 136e3 + 2e3*random.NormFloat64(), "memory": 12.1e9, "mfu": 0.28}))
@@ -60,7 +60,7 @@ func TestReport(t *testing.T) {
 	}
 	for _, want := range []string{
 		"<title>A small Gemma 3 on &lt;texts&gt;</title>", "Held-out perplexity", "8.17", "lr: 0.001", "1,204", "12 duplicates",
-		"&lt;b&gt;there&lt;/b&gt;", "CPU, 2 cores", "Tokens a second over steps", "eval_loss goes from ", "Gradient norm (logarithmic)", "prefers-color-scheme: dark",
+		"&lt;b&gt;there&lt;/b&gt;", "CPU, 2 cores", "Tokens a second over steps", "validation_loss goes from ", "Gradient norm (logarithmic)", "prefers-color-scheme: dark",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not on the page", want)
@@ -109,7 +109,7 @@ func TestReportOfLittle(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			j := create(t, Options{})
 			for i, v := range values {
-				if err := j.Metrics(i+1, map[string]float64{"loss": v, "grad_norm": v}); err != nil {
+				if err := j.Metrics(i+1, map[string]float64{"loss": v, "gradient_norm": v}); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -158,8 +158,11 @@ func (c *checker) length() {
 func (c *checker) run() {
 	c.when(c.given("eval.every") && c.Eval.Every > 0 && !c.HeldOut(), "eval.every",
 		"eval.every is %d, and there is nothing to evaluate on: give a source of data a split, such as 0.05", c.Eval.Every)
-	c.when(strings.HasPrefix(c.Checkpoint.Best, "eval_") && !c.HeldOut(), "checkpoint.best",
+	validated := strings.HasPrefix(c.Checkpoint.Best, "validation_")
+	c.when(validated && !c.HeldOut(), "checkpoint.best",
 		"checkpoint.best is %s, and there is nothing to evaluate on: give a source of data a split, such as 0.05", c.Checkpoint.Best)
+	c.when(validated && !c.judged(), "checkpoint.every", "checkpoint.every is %d, and should be a multiple of eval.every, %d: "+
+		"checkpoint.best looks at evaluations at a checkpoint's own step", c.Checkpoint.Every, c.Eval.Every)
 	for key, a := range map[string]Action{"on_nan": c.OnNaN, "spike.action": c.Spike.Action} {
 		c.when(a == Rollback && c.Checkpoint.Every == 0, key, "%s is rollback, and checkpoint.every is 0: there would be nothing to go back to", key)
 	}

@@ -56,19 +56,35 @@ func (r *Recipe) settle(file string) {
 	if r.Steps == 0 && r.Epochs == 0 && !r.given("steps") && !r.given("epochs") {
 		r.Epochs = 1
 	}
-	if r.HeldOut() && !r.given("eval.every") {
-		r.Eval.Every = 100
-	}
-	if !r.given("checkpoint.best") {
-		r.Checkpoint.Best = "none"
-		if r.HeldOut() {
-			r.Checkpoint.Best = "eval_loss"
-		}
-	}
+	r.settleEval()
 	if r.Out == "" {
 		r.Out = "runs/" + baseName(file)
 	}
 }
+
+// settleEval lets evaluations and checkpoints meet, so that the best one can be
+// known.
+func (r *Recipe) settleEval() {
+	e, c := &r.Eval, &r.Checkpoint
+	if r.HeldOut() && !r.given("eval.every") {
+		e.Every = 100
+		if r.given("checkpoint.every") {
+			e.Every = c.Every
+		}
+	}
+	if e.Every > 0 && !r.given("checkpoint.every") {
+		c.Every = (c.Every + e.Every - 1) / e.Every * e.Every
+	}
+	if !r.given("checkpoint.best") {
+		c.Best = "none"
+		if r.HeldOut() && r.judged() {
+			c.Best = "validation_loss"
+		}
+	}
+}
+
+// judged says whether each checkpoint has an evaluation at its own step.
+func (r *Recipe) judged() bool { return r.Eval.Every == 0 || r.Checkpoint.Every%r.Eval.Every == 0 }
 
 // settle fills in a small model where no config.json says the sizes: 6 layers,
 // 256 wide.

@@ -322,7 +322,8 @@ type Checkpoint struct {
 	Every int `yaml:"every" min:"0"`
 	// Keep is how many of the newest stay, besides the best.
 	Keep int `yaml:"keep" min:"1"`
-	// Best names the metric whose best checkpoint stays; none for no such one.
+	// Best names the metric whose best checkpoint stays, such as
+	// validation_loss; none for no such one.
 	Best string `yaml:"best"`
 	// Mode says which way is better.
 	Mode Mode `yaml:"mode" oneof:"min max"`

@@ -174,6 +174,7 @@ var refused = []struct{ name, text, want string }{
 	{"no teacher", "objective: distill", `r.yaml:4: objective.teacher is missing`},
 	{"no verifier", "objective: grpo", `r.yaml:4: objective.verifier is missing`},
 	{"no evaluation", "eval: {every: 10}", `r.yaml:4: eval.every is 10, and there is nothing to evaluate on`},
+	{"nothing to judge by", "checkpoint: {best: validation_loss}", `r.yaml:4: checkpoint.best is validation_loss, and there is nothing to evaluate on`},
 	{"no way back", "on_nan: rollback\ncheckpoint: {every: 0}", `r.yaml:4: on_nan is rollback, and checkpoint.every is 0`},
 	{"devices", "batch: {sequences: 6}\ndevices: data=4", `r.yaml:5: devices.layout spreads a batch over 4 devices, and batch.sequences, 6`},
 	{"an alias", "out: *x", `r.yaml:4: not YAML: `},
@@ -275,6 +276,7 @@ func TestRefusedData(t *testing.T) {
 		{"data:\n  - {path: testdata/texts.txt, split: 2}", "r.yaml:3: data[0]: source testdata/texts.txt: split 2 is not between 0 and 1"},
 		{"data:\n  - {path: testdata/texts.txt, format: json}", "r.yaml:3: data[0]: source testdata/texts.txt: say what a document is"},
 		{"data:\n  - {path: testdata/texts.txt, split: 1}", "r.yaml:2: all of data is held out"},
+		{"data: [{path: testdata/texts.txt, split: 0.1}]\neval: {every: 3}\ncheckpoint: {every: 4, best: validation_loss}", "r.yaml:4: checkpoint.every is 4, and should be a multiple of eval.every, 3"},
 		{"objective: dpo\ndata:\n  - {path: testdata/texts.txt}", "r.yaml:4: data[0] gives texts, and objective dpo learns from preferences"},
 		{"data: {sources: [{path: testdata/texts.txt}], dedup: {near: 2}}", "r.yaml:2: data.dedup.near is 2, and should be between 0 and 1"},
 	} {
