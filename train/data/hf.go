@@ -124,18 +124,18 @@ func (d *dataset) describe(ctx context.Context) (listing, error) {
 	if slices.Contains([]string{"1", "ON", "YES", "TRUE"}, strings.ToUpper(os.Getenv("HF_HUB_OFFLINE"))) {
 		return l, errors.New("it is not on this machine and HF_HUB_OFFLINE is set; unset it to fetch the data set")
 	}
-	body, _, err := d.get(ctx, d.endpoint+"/api/datasets/"+d.id+"/revision/"+url.PathEscape(d.revision), 0)
+	resp, err := d.get(ctx, d.endpoint+"/api/datasets/"+d.id+"/revision/"+url.PathEscape(d.revision), 0)
 	if err != nil {
 		return l, err
 	}
-	defer body.Close()
+	defer resp.Body.Close()
 	var info struct {
 		SHA      string `json:"sha"`
 		Siblings []struct {
 			Name string `json:"rfilename"`
 		} `json:"siblings"`
 	}
-	if err := json.NewDecoder(io.LimitReader(body, 1<<28)).Decode(&info); err != nil {
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<28)).Decode(&info); err != nil {
 		return l, fmt.Errorf("%s describes it in words that are not JSON: %w", d.endpoint, err)
 	}
 	if !commitRule.MatchString(info.SHA) {
@@ -182,11 +182,14 @@ func replaceFile(name string, b []byte) error {
 	return err
 }
 
+// errRange: what an interrupted fetch left is not the beginning of the file.
+var errRange = errors.New("what is here of the file is longer than the file; fetch it again")
+
 // get begins to fetch from a byte on.
-func (d *dataset) get(ctx context.Context, address string, from int64) (io.ReadCloser, *http.Response, error) {
+func (d *dataset) get(ctx context.Context, address string, from int64) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	// A token goes over https only, or to this machine itself.
 	host := req.URL.Hostname()
@@ -198,20 +201,22 @@ func (d *dataset) get(ctx context.Context, address string, from int64) (io.ReadC
 	}
 	resp, err := d.client.Do(req)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	switch resp.StatusCode {
 	case http.StatusOK, http.StatusPartialContent:
-		return resp.Body, resp, nil
+		return resp, nil
 	}
 	resp.Body.Close()
 	switch resp.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return nil, resp, errors.New("its owner does not give it to everybody: accept its terms on the web page and set HF_TOKEN")
+		return nil, errors.New("its owner does not give it to everybody: accept its terms on the web page and set HF_TOKEN")
+	case http.StatusRequestedRangeNotSatisfiable:
+		return nil, errRange
 	case http.StatusNotFound:
-		return nil, resp, errors.New("there is no such data set, revision or file")
+		return nil, errors.New("there is no such data set, revision or file")
 	}
-	return nil, resp, fmt.Errorf("%s answers %s", d.endpoint, resp.Status)
+	return nil, fmt.Errorf("%s answers %s", d.endpoint, resp.Status)
 }
 
 // bring fetches one file. What an interrupted fetch left is gone on with, and
@@ -237,14 +242,14 @@ func (d *dataset) bring(ctx context.Context, snapshot, commit, name string) erro
 	for i, s := range segments {
 		segments[i] = url.PathEscape(s)
 	}
-	body, resp, err := d.get(ctx, d.endpoint+"/datasets/"+d.id+"/resolve/"+commit+"/"+strings.Join(segments, "/"), have)
+	resp, err := d.get(ctx, d.endpoint+"/datasets/"+d.id+"/resolve/"+commit+"/"+strings.Join(segments, "/"), have)
 	if err != nil {
-		if resp != nil && resp.StatusCode == http.StatusRequestedRangeNotSatisfiable {
-			return errors.Join(err, os.Remove(target+".partial"))
+		if errors.Is(err, errRange) {
+			_ = os.Remove(target + ".partial") // or the next fetch says so again
 		}
 		return err
 	}
-	defer body.Close()
+	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusOK {
 		if err := f.Truncate(0); err != nil {
 			return err
@@ -253,12 +258,13 @@ func (d *dataset) bring(ctx context.Context, snapshot, commit, name string) erro
 			return err
 		}
 	}
-	n, err := io.Copy(f, body)
+	n, err := io.Copy(f, resp.Body)
 	if err != nil {
 		return fmt.Errorf("interrupted after %d bytes; start again to go on: %w", have+n, err)
 	}
 	if err := verify(f, have+n, resp); err != nil {
-		return errors.Join(err, os.Remove(target+".partial"))
+		_ = os.Remove(target + ".partial") // or the next fetch says so again
+		return err
 	}
 	if err := f.Close(); err != nil {
 		return err

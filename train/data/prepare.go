@@ -86,7 +86,7 @@ func Prepare(ctx context.Context, sources []Source, tok Tokenizer, settings Sett
 // Close closes the caches.
 func (s *Set) Close() {
 	for _, l := range s.sources {
-		l.cache.Close()
+		_ = l.cache.Close() // it was only read
 	}
 }
 
@@ -135,7 +135,7 @@ func build(ctx context.Context, s *Source, tok Tokenizer, settings Settings) (*C
 	if c, err := OpenCache(name); err == nil && c.meta.Key == key {
 		return c, nil
 	} else if err == nil {
-		c.Close()
+		_ = c.Close() // it was only read
 	}
 	meta := cacheMeta{Key: key, Source: s.Path}
 	w, err := newCacheWriter(settings.Folder, s.Kind(), width)

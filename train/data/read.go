@@ -302,7 +302,7 @@ func (s *Source) readTable(name string, comma rune, yield func(*Record, error) b
 
 // endless says of a table without a line what it lacks.
 func endless(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return errors.New("the table is empty: its first line names the columns")
 	}
 	return nil

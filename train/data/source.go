@@ -211,7 +211,8 @@ func (s *Source) checkForm() error {
 	}
 	rule := rules[f]
 	for _, name := range rule.needs {
-		if !given[name] && !(name == "prompt" && given["prompt_file"]) && !(name == "text" && s.plain()) {
+		otherwise := name == "prompt" && given["prompt_file"] || name == "text" && s.plain()
+		if !given[name] && !otherwise {
 			return fmt.Errorf("%s needs %s", rule.name, name)
 		}
 	}

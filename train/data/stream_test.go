@@ -3,6 +3,7 @@ package data_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"reflect"
@@ -30,7 +31,7 @@ func drain(t testing.TB, st *data.Stream) []data.Batch {
 	var out []data.Batch
 	for {
 		b, err := st.Next(context.Background())
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return out
 		}
 		if err != nil {
@@ -97,7 +98,7 @@ func TestStream(t *testing.T) {
 		for {
 			places = append(places, st.Position())
 			b, err := st.Next(context.Background())
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			if err != nil {
