@@ -67,8 +67,9 @@ type session struct {
 	meter   *journal.Meter
 
 	stream     *data.Stream
-	place      place // after the last step
-	total      int   // steps
+	ahead      chan drawn // a batch that is drawn in advance; nil for none
+	place      place      // after the last step
+	total      int        // steps
 	curve      recipe.Curve
 	loss       float64
 	validation float64
@@ -85,6 +86,9 @@ type place struct {
 }
 
 func (s *session) close() error {
+	if s.ahead != nil {
+		<-s.ahead
+	}
 	if s.machine != nil {
 		s.machine.close()
 	}
@@ -101,17 +105,23 @@ func (s *session) close() error {
 	return err
 }
 
+// sources is the data section of a recipe.
+type sources struct {
+	Sources []data.Source `yaml:"sources"`
+	Dedup   data.Dedup    `yaml:"dedup"`
+}
+
+func (s *session) sources() (spec sources, err error) {
+	return spec, s.recipe.Data.Decode(&spec)
+}
+
 // prepare reads the data.
 func (s *session) prepare(ctx context.Context) error {
-	var spec struct {
-		Sources []data.Source `yaml:"sources"`
-		Dedup   data.Dedup    `yaml:"dedup"`
-	}
-	if err := s.recipe.Data.Decode(&spec); err != nil {
+	spec, err := s.sources()
+	if err != nil {
 		return err
 	}
 	settings := data.Settings{Folder: filepath.Join(s.recipe.Out, "tokens"), Dedup: spec.Dedup}
-	var err error
 	if s.set, err = data.Prepare(ctx, spec.Sources, s.base.tokens(), settings); err != nil {
 		return err
 	}
@@ -200,8 +210,12 @@ func (s *session) draw() (err error) {
 	s.stream, err = s.set.Stream(data.Train, data.Drawing{
 		Lines: s.place.Micro, Length: s.recipe.Batch.Length, Shuffle: true, Seed: s.recipe.Seed,
 	})
-	if err == nil && s.place.Step > 0 {
+	switch {
+	case err != nil:
+	case s.place.Step > 0:
 		err = s.stream.Seek(s.place.Data)
+	default:
+		s.place.Data = s.stream.Position()
 	}
 	return err
 }
@@ -222,7 +236,7 @@ func (s *session) loop(ctx context.Context) error {
 // once is one step, with what is due after it.
 func (s *session) once(ctx context.Context) error {
 	step := s.place.Step + 1
-	batch, err := s.batch(ctx)
+	batch, err := s.take(ctx)
 	if err != nil {
 		return err
 	}
@@ -230,17 +244,20 @@ func (s *session) once(ctx context.Context) error {
 	var bad *trouble
 	switch {
 	case errors.Is(err, ErrMemory) && s.halve():
+		if err := s.leave(s.place.Data); err != nil {
+			return err
+		}
 		return s.draw()
 	case errors.As(err, &bad):
-		return s.recover(bad, step)
+		return s.recover(bad, step, batch.end)
 	case errors.Is(err, ErrNotFinite):
-		return s.recover(&trouble{err.Error(), s.recipe.OnNaN}, step)
+		return s.recover(&trouble{err.Error(), s.recipe.OnNaN}, step, batch.end)
 	case err != nil:
 		return fmt.Errorf("step %d: %w", step, err)
 	}
 	s.watch(done.loss)
 	s.loss = done.loss
-	s.place.Step, s.place.Data = step, s.stream.Position()
+	s.place.Step, s.place.Data = step, batch.end
 	s.place.Tokens += int64(batch.tokens)
 	if err := s.note(step, done, batch); err != nil {
 		return err
@@ -288,31 +305,70 @@ type batch struct {
 	micros []micro
 	tokens int
 	counts float64
+	end    data.Position // of the stream behind it
+}
+
+// drawn is a batch or why there is none.
+type drawn struct {
+	batch
+	err error
+}
+
+// take is the next batch; the one after it is drawn and written down meanwhile,
+// so that the device does not wait for it.
+func (s *session) take(ctx context.Context) (batch, error) {
+	if s.ahead == nil {
+		s.draft(ctx)
+	}
+	d := <-s.ahead
+	if s.ahead = nil; d.err == nil && s.place.Step+1 < s.total {
+		s.draft(ctx)
+	}
+	return d.batch, d.err
+}
+
+func (s *session) draft(ctx context.Context) {
+	ahead := make(chan drawn, 1)
+	s.ahead = ahead
+	go func() {
+		b, err := s.batch(ctx)
+		ahead <- drawn{b, err}
+	}()
+}
+
+// leave gives up the batch that is drawn ahead, and goes to a place in the data.
+func (s *session) leave(to data.Position) error {
+	if s.ahead != nil {
+		<-s.ahead
+		s.ahead = nil
+	}
+	return s.stream.Seek(to)
 }
 
 // batch draws micro-batches until they are as many sequences as a step has.
 func (s *session) batch(ctx context.Context) (batch, error) {
-	var drawn []data.Batch
+	var parts []data.Batch
 	var b batch
 	for n := 0; n < s.recipe.Batch.Sequences; n += s.place.Micro {
 		part, err := s.stream.Next(ctx)
 		if err != nil {
 			return b, err
 		}
-		drawn = append(drawn, part)
+		parts = append(parts, part)
 		b.tokens += len(part.Tokens)
 		b.counts += s.goal.counts(part)
 	}
 	if b.counts == 0 {
 		return b, errors.New("nothing in this batch is to be learnt: answers may lie beyond batch.length")
 	}
-	for _, part := range drawn {
+	for _, part := range parts {
 		m, err := s.goal.trace(ctx, s.subject, part, 1/b.counts)
 		if err != nil {
 			return b, err
 		}
 		b.micros = append(b.micros, m)
 	}
+	b.end = s.stream.Position()
 	return b, nil
 }
 

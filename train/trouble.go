@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 
+	"lapidary/train/data"
 	"lapidary/train/recipe"
 )
 
@@ -57,7 +58,7 @@ func (s *session) watch(loss float64) {
 }
 
 // recover does what a recipe says about a step that was not taken.
-func (s *session) recover(t *trouble, step int) error {
+func (s *session) recover(t *trouble, step int, end data.Position) error {
 	text := fmt.Sprintf("step %d: %s", step, t.text)
 	if err := s.journal.Log("%s: %s", text, t.action); err != nil {
 		return err
@@ -65,10 +66,10 @@ func (s *session) recover(t *trouble, step int) error {
 	s.options.Say(text + ": " + string(t.action))
 	switch t.action {
 	case recipe.Skip:
-		s.place.Step, s.place.Data = step, s.stream.Position()
+		s.place.Step, s.place.Data = step, end
 		return s.journal.Metrics(step, map[string]float64{"skipped": 1})
 	case recipe.Rollback:
-		return s.rollback()
+		return s.rollback(end)
 	default:
 		return fmt.Errorf("%s; the checkpoints in %s are whole: set on_nan or spike.action to rollback or skip to go on", text, s.recipe.Out)
 	}
@@ -76,8 +77,7 @@ func (s *session) recover(t *trouble, step int) error {
 
 // rollback goes back to the newest checkpoint, and on with the data that has not
 // been seen yet.
-func (s *session) rollback() error {
-	ahead := s.stream.Position()
+func (s *session) rollback(end data.Position) error {
 	saved, err := s.journal.Rewind()
 	if err != nil {
 		return err
@@ -88,6 +88,6 @@ func (s *session) rollback() error {
 	if err := saved.State(&s.place); err != nil {
 		return err
 	}
-	s.place.Data = ahead
-	return s.restore(saved)
+	s.place.Data = end
+	return errors.Join(s.leave(end), s.restore(saved))
 }

@@ -32,7 +32,11 @@ func (p *Pass) Attend(q, k, v engine.Tensor, a engine.Attend) engine.Tensor {
 	if a.Relative != nil {
 		in = append(in, a.Relative)
 	}
-	return p.one(rows, width, look.key(), in, nil, look.data, func(l *lowering) *node { return look.lower(l) })
+	lower, key := look.lower, look.key()
+	if p.fuses(look) {
+		lower, key = look.fused(p.engine), fmt.Sprint("fused ", key, a.Window)
+	}
+	return p.one(rows, width, key, in, nil, look.data, lower)
 }
 
 // look is one attention as it is written down.

@@ -25,6 +25,8 @@ type Options struct {
 type Engine struct {
 	backend compute.Backend
 	dtype   dtypes.DType // of activations
+	fuses   bool         // has an attention of its own
+	slides  sync.Map     // the windows of its configurations
 
 	mutex    sync.Mutex // of what follows, and of the device
 	programs map[string]*program
@@ -44,6 +46,7 @@ func New(o Options) (*Engine, error) {
 	if o.Half {
 		e.dtype = dtypes.BFloat16
 	}
+	e.findFused()
 	return e, nil
 }
 
