@@ -14,7 +14,7 @@ import (
 )
 
 // writeCache writes documents into a cache file.
-func writeCache(t testing.TB, kind Kind, width int, documents []*prepared) string {
+func writeCache(t testing.TB, kind Kind, width int, documents []*Prepared) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "cache")
 	if err != nil {
@@ -50,9 +50,9 @@ func TestCacheGivesBackWhatWasWritten(t *testing.T) {
 		if kind >= Preferences {
 			parts = 3
 		}
-		var documents []*prepared
+		var documents []*Prepared
 		for range rapid.IntRange(0, 8).Draw(rt, "documents") {
-			p := &prepared{kind: kind, label: rapid.SampledFrom([]string{"a", "b"}).Draw(rt, "label"), language: "en", group: rapid.Uint64().Draw(rt, "group")}
+			p := &Prepared{kind: kind, label: rapid.SampledFrom([]string{"a", "b"}).Draw(rt, "label"), language: "en", group: rapid.Uint64().Draw(rt, "group")}
 			for range rapid.IntRange(1, parts).Draw(rt, "parts") {
 				p.sequences = append(p.sequences, drawSequence(rt))
 			}
@@ -85,7 +85,7 @@ func TestCacheGivesBackWhatWasWritten(t *testing.T) {
 }
 
 func sample(t testing.TB) []byte {
-	b, err := os.ReadFile(writeCache(t, Labelled, 0, []*prepared{
+	b, err := os.ReadFile(writeCache(t, Labelled, 0, []*Prepared{
 		{kind: Labelled, label: "a", language: "en", sequences: []Sequence{{[]int32{2, 70000, 1}, []bool{false, true, true}}}},
 		{kind: Labelled, label: "b", language: "de", sequences: []Sequence{{[]int32{5}, []bool{true}}}},
 	}))

@@ -51,7 +51,7 @@ func parseDataset(source string) (*dataset, error) {
 	if !datasetRule.MatchString(id) || !branchRule.MatchString(revision) || strings.Contains(id, "..") || strings.Contains(revision, "..") {
 		return nil, fmt.Errorf("%q is no data set of Hugging Face; it is hf:ORG/NAME with an optional @REVISION", source)
 	}
-	d := &dataset{id: id, revision: revision, client: &http.Client{Timeout: 30 * time.Minute}}
+	d := &dataset{id: id, revision: revision, client: &http.Client{Transport: patient()}}
 	home := os.Getenv("HF_HOME")
 	if home == "" {
 		cache := os.Getenv("XDG_CACHE_HOME")
@@ -74,6 +74,18 @@ func parseDataset(source string) (*dataset, error) {
 		}
 	}
 	return d, nil
+}
+
+// patient waits a minute for an answer to begin, and as long as it takes for
+// the rest.
+func patient() http.RoundTripper {
+	t, ok := http.DefaultTransport.(*http.Transport)
+	if !ok {
+		return http.DefaultTransport
+	}
+	t = t.Clone()
+	t.ResponseHeaderTimeout = time.Minute
+	return t
 }
 
 // files are the data files of a part, fetched where they are not here yet.

@@ -50,6 +50,7 @@ type Set struct {
 type loaded struct {
 	Source
 	cache   *Cache
+	origin  int         // which source it is of: one may have several caches
 	classes []int       // of the cache's, in Set.Classes
 	sides   [2][]uint32 // the documents that are used
 	exact   int
@@ -74,7 +75,7 @@ func Prepare(ctx context.Context, sources []Source, tok Tokenizer, settings Sett
 		if err != nil {
 			return set, err
 		}
-		set.sources = append(set.sources, &loaded{Source: sources[i], cache: c})
+		set.sources = append(set.sources, &loaded{Source: sources[i], origin: i, cache: c})
 		set.Parts = max(set.Parts, c.parts)
 	}
 	set.nameClasses()
@@ -248,14 +249,14 @@ func fill(ctx context.Context, w *cacheWriter, s *Source, files []string, tok To
 }
 
 // tokenise works on examples with all processors.
-func tokenise(examples []*Example, tok Tokenizer, near bool) ([]*prepared, []error) {
-	out, errs := make([]*prepared, len(examples)), make([]error, len(examples))
+func tokenise(examples []*Example, tok Tokenizer, near bool) ([]*Prepared, []error) {
+	out, errs := make([]*Prepared, len(examples)), make([]error, len(examples))
 	workers := min(runtime.GOMAXPROCS(0), len(examples))
 	var group sync.WaitGroup
 	for w := range workers {
 		group.Go(func() {
 			for i := w; i < len(examples); i += workers {
-				out[i], errs[i] = examples[i].prepare(tok, near)
+				out[i], errs[i] = examples[i].Prepare(tok, near)
 			}
 		})
 	}
@@ -263,13 +264,14 @@ func tokenise(examples []*Example, tok Tokenizer, near bool) ([]*prepared, []err
 	return out, errs
 }
 
-// prepare is everything that is done to one example alone.
-func (e *Example) prepare(tok Tokenizer, near bool) (*prepared, error) {
+// Prepare is everything that is done to one example alone: its tokens, its
+// hash and, for near duplicates, its signature.
+func (e *Example) Prepare(tok Tokenizer, near bool) (*Prepared, error) {
 	sequences, err := e.encode(tok)
 	if err != nil {
 		return nil, err
 	}
-	p := &prepared{
+	p := &Prepared{
 		kind: e.Kind, sequences: sequences, hash: e.Hash(), group: e.side(), label: e.Label, language: languageOf(e.text()),
 	}
 	if near {
@@ -310,13 +312,18 @@ func (s *Set) divide(d Dedup) {
 			if (exact && (d.Exact || d.Near > 0)) || near {
 				continue
 			}
-			side := Train
-			if heldOut(e.group, l.Split) {
-				side = Validation
-			}
-			l.sides[side] = append(l.sides[side], uint32(i))
+			l.place(i)
 		}
 	}
+}
+
+// place puts a document on its side.
+func (l *loaded) place(i int) {
+	side := Train
+	if heldOut(l.cache.entry(i).group, l.Split) {
+		side = Validation
+	}
+	l.sides[side] = append(l.sides[side], uint32(i))
 }
 
 // heldOut reports whether a hash is among the lowest fraction of all hashes.

@@ -63,16 +63,24 @@ func (s *Set) describe(d Dedup) Report {
 		r.Classes = map[string]int{}
 	}
 	var all []int
+	lengths := map[int][]int{} // by source
+	var at []int               // the source of each line
 	for _, l := range s.sources {
-		sr, lengths := l.describe()
 		if r.Classes != nil {
 			for i := range l.cache.documents {
 				r.Classes[s.Classes[l.classes[l.cache.entry(i).label]]]++
 			}
 		}
-		r.Sources = append(r.Sources, sr)
+		sr, own := l.describe()
 		r.Total.add(&sr)
-		all = append(all, lengths...)
+		all = append(all, own...)
+		lengths[l.origin] = append(lengths[l.origin], own...)
+		if last := len(r.Sources) - 1; last >= 0 && l.origin == at[last] {
+			r.Sources[last].add(&sr)
+		} else {
+			r.Sources, at = append(r.Sources, sr), append(at, l.origin)
+		}
+		r.Sources[len(r.Sources)-1].Lengths = quantiles(lengths[l.origin])
 	}
 	r.Total.Lengths = quantiles(all)
 	return r

@@ -142,31 +142,39 @@ func (s *Set) checkDrawing(side Side, d Drawing) error {
 }
 
 func (s *Set) queues(side Side) []queue {
-	if s.sources[0].Weight == 0 {
-		starts := make([]int, len(s.sources))
-		n := 0
-		for i, l := range s.sources {
-			starts[i] = n
-			n += len(l.sides[side])
-		}
-		return []queue{{1, func(i int) ref {
-			at, exact := slices.BinarySearch(starts, i)
-			if !exact {
-				at--
-			}
-			for len(s.sources[at].sides[side]) == 0 {
-				at++ // of sources that begin at one place only the last has documents
-			}
-			return ref{int32(at), int32(i - starts[at])}
-		}, n}}
-	}
 	var out []queue
-	for i, l := range s.sources {
-		if n := len(l.sides[side]); n > 0 {
-			out = append(out, queue{l.Weight, func(k int) ref { return ref{int32(i), int32(k)} }, n})
+	for from := 0; from < len(s.sources); {
+		to := len(s.sources)
+		if first := s.sources[from]; first.Weight > 0 {
+			for to = from; to < len(s.sources) && s.sources[to].origin == first.origin; to++ {
+			}
 		}
+		if q := s.queue(side, from, to); q.len > 0 {
+			out = append(out, q)
+		}
+		from = to
 	}
 	return out
+}
+
+// queue is the documents of some caches, one after the other.
+func (s *Set) queue(side Side, from, to int) queue {
+	var starts []int
+	n := 0
+	for _, l := range s.sources[from:to] {
+		starts = append(starts, n)
+		n += len(l.sides[side])
+	}
+	return queue{s.sources[from].Weight, func(i int) ref {
+		at, exact := slices.BinarySearch(starts, i)
+		if !exact {
+			at--
+		}
+		for len(s.sources[from+at].sides[side]) == 0 {
+			at++ // of those that begin at one place only the last has documents
+		}
+		return ref{int32(from + at), int32(i - starts[at])}
+	}, n}
 }
 
 // anything reports whether some document leaves something to draw, without

@@ -13,8 +13,8 @@ import (
 	"path/filepath"
 )
 
-// prepared is a document on its way into a cache.
-type prepared struct {
+// Prepared is a document on its way into a cache.
+type Prepared struct {
 	kind      Kind
 	sequences []Sequence
 	hash      [16]byte
@@ -23,6 +23,12 @@ type prepared struct {
 	language  string
 	signature []uint32 // nil without near duplicates
 }
+
+// Hash is the same for documents of the same texts.
+func (p *Prepared) Hash() [16]byte { return p.hash }
+
+// Signature is the document's MinHash values; nil where they were not wanted.
+func (p *Prepared) Signature() []uint32 { return p.signature }
 
 // cacheWriter collects a cache; nothing has its name before finish.
 type cacheWriter struct {
@@ -84,7 +90,7 @@ func (w *cacheWriter) write(b []byte) error {
 	return err
 }
 
-func (w *cacheWriter) add(p *prepared) error {
+func (w *cacheWriter) add(p *Prepared) error {
 	if p.kind != w.kind {
 		return fmt.Errorf("a document of %s among %s", p.kind, w.kind)
 	}
