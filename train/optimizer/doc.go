@@ -51,16 +51,19 @@
 //	X ← aX + (bA + cA²)X, A = XXᵀ          five times
 //	θ ← (1−γλ)θ − γ√max(1, rows/columns) · X
 //
-// with (a, b, c) = (3.4445, −4.7750, 2.0315). A is formed on the shorter side. X
-// is bfloat16 as the paper has it; products are summed in float32 and each of
-// the iteration's two lines is rounded once. A hidden layer's matrix is a tensor
-// with two axes, both longer than 1, whose name has a layer's number as one of
-// its parts ("layers.3.mlp.up_proj.weight"). All the rest, which is norms,
-// biases, embeddings and heads, is AdamW's, at the rate γ·adamw_lr/lr.
+// with (a, b, c) = (3.4445, −4.7750, 2.0315). Rows are outputs, as checkpoints
+// have them; A is formed on the shorter side. X is bfloat16 as its authors have
+// it: products are summed in float32, and A, bA + cA² and X are rounded once. A
+// hidden layer's matrix is a tensor with two axes, both longer than 1, whose
+// name has a layer's number as one of its parts ("layers.3.mlp.up_proj.weight").
+// All the rest, which is norms, biases, embeddings and heads, is AdamW's, at the
+// rate γ·adamw_lr/lr.
 //
 // The iteration takes 10m²(2n+m) operations for a matrix of m × n, m ≤ n: 1.5
 // TFLOP a step for Gemma 3 270M, which is what training on 900 tokens takes. It
-// is cheap beside large batches only.
+// is cheap beside large batches only, and out of reach of GoMLX's Go backend,
+// which takes 7.5 s for a matrix of 640 × 2048 on two cores, where XLA takes 49
+// ms and AdamW 12 ms on either.
 //
 // # Memory
 //

@@ -80,7 +80,7 @@ func orthogonal(x *graph.Node) *graph.Node {
 	x = rounded(graph.Div(x, atLeast(rounded(graph.Sqrt(graph.ReduceAllSum(graph.Square(x)))), muonEps)))
 	for range muonIterations {
 		gram := rounded(product(x, x, 1))
-		poly := rounded(graph.Add(times(gram, muonB), times(product(gram, gram, 0), muonC)))
+		poly := graph.Add(times(gram, muonB), times(product(gram, gram, 0), muonC))
 		x = rounded(graph.Add(times(x, muonA), product(poly, x, 0)))
 	}
 	if tall {
@@ -89,14 +89,16 @@ func orthogonal(x *graph.Node) *graph.Node {
 	return x
 }
 
-// rounded is x with bfloat16's values, in float32: products of those are exact,
-// whether they are computed in bfloat16, TF32 or float32, and CPUs are several
-// times faster at float32.
+// rounded is x with bfloat16's values, in float32.
 func rounded(x *graph.Node) *graph.Node {
-	return graph.ConvertDType(graph.ConvertDType(x, dtypes.BFloat16), dtypes.Float32)
+	return graph.ConvertDType(narrow(x), dtypes.Float32)
 }
 
-// product contracts x's columns with an axis of y.
+func narrow(x *graph.Node) *graph.Node { return graph.ConvertDType(x, dtypes.BFloat16) }
+
+// product contracts x's columns with an axis of y, both rounded. As float32 the
+// operands would give the same sums, but XLA on a CPU that has bfloat16 takes 88
+// ms instead of 49 for a step of 640 × 2048.
 func product(x, y *graph.Node, with int) *graph.Node {
-	return graph.Dot(x, y).EinsumAxes([][2]int{{1, with}}, nil)
+	return graph.Dot(narrow(x), narrow(y)).WithOutputDType(dtypes.Float32).EinsumAxes([][2]int{{1, with}}, nil)
 }
