@@ -22,8 +22,7 @@ import (
 // may be nil where the recipe names one. The same recipe, texts and seed make
 // the same bytes; the recipe's own seed goes before seed if it is not 0.
 //
-// Nothing is left behind where Make fails. The folder says "model" as soon as
-// it is there: it gets its name last.
+// Nothing is left behind where Make fails: the folder gets its name last.
 func Make(r recipe.FromScratch, texts iter.Seq[string], seed uint64, dir string) error {
 	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
 		return fmt.Errorf("from_scratch: %s is not empty; name a folder that is", dir)
@@ -122,12 +121,12 @@ func putSettings(r recipe.FromScratch, t *tokenizer.Tokenizer, dir string) error
 	}
 	processor := object{"processor_class": "Gemma4UnifiedProcessor"}
 	if p := r.Pictures; p != nil {
-		const most = 280 // soft tokens of a picture, as the published models'
+		tokens := softTokens(p.Places)
 		processor["image_processor"] = object{
 			"image_processor_type": "Gemma4UnifiedImageProcessor", "patch_size": p.Patch, "pooling_kernel_size": p.Pooling,
-			"max_soft_tokens": min(most, p.Places*p.Places),
+			"max_soft_tokens": tokens,
 		}
-		processor["image_seq_length"] = min(most, p.Places*p.Places)
+		processor["image_seq_length"] = tokens
 	}
 	if s := r.Sounds; s != nil {
 		processor["feature_extractor"] = object{
@@ -136,6 +135,19 @@ func putSettings(r recipe.FromScratch, t *tokenizer.Tokenizer, dir string) error
 		}
 	}
 	return putJSON(dir, "processor_config.json", processor)
+}
+
+// softTokens is how many a picture may have: what a square one has room for, at
+// most the published models' 280. transformers' processor takes 280, 140 and 70
+// alone, so from 9 places on it is one of them.
+func softTokens(places int) int {
+	room := min(places, 280) * min(places, 280)
+	for _, n := range []int{280, 140, 70} {
+		if room >= n {
+			return n
+		}
+	}
+	return room
 }
 
 // putWeights draws what the configuration in the folder asks for.

@@ -2,6 +2,7 @@ package scratch
 
 import (
 	"crypto/sha256"
+	"errors"
 	"iter"
 	"maps"
 	"math"
@@ -13,6 +14,7 @@ import (
 
 	"lapidary/chat"
 	"lapidary/checkpoint"
+	"lapidary/checkpoint/convert"
 	"lapidary/engine/cpu"
 	"lapidary/gemma"
 	"lapidary/tokenizer"
@@ -142,6 +144,15 @@ func TestUnifiedSeesAndHears(t *testing.T) {
 		Tokens: []int32{2, tokens.ImageStart, tokens.Image, tokens.Image, tokens.ImageEnd, tokens.AudioStart, tokens.Audio, tokens.AudioEnd},
 		Soft:   []gemma.Soft{{At: 2, Vectors: seen[0]}, {At: 6, Vectors: heard[0]}}, Logits: gemma.LastRow,
 	}), m.Config().Vocab)
+}
+
+// A picture never has more tokens than there are places for a square one.
+func TestSoftTokens(t *testing.T) {
+	for places, want := range map[int]int{1: 1, 8: 64, 9: 70, 12: 140, 17: 280, 1120: 280, math.MaxInt: 280} {
+		if got := softTokens(places); got != want {
+			t.Errorf("%d places: %d, want %d", places, got, want)
+		}
+	}
 }
 
 // sums are the checksums of a folder's files.
@@ -357,6 +368,77 @@ func TestMakeRefuses(t *testing.T) {
 		t.Errorf("what was refused has left %v, %v", entries, err)
 	}
 	if err := Make(small("gemma3"), nil, 1, empty); err == nil || !strings.Contains(err.Error(), "there are no texts") {
+		t.Errorf("%v", err)
+	}
+}
+
+// A GGUF file keeps the pieces in their order and the scores that say what is
+// merged first.
+func TestTokenizerOfGGUFIsTaken(t *testing.T) {
+	c, err := checkpoint.Open(made(t, small("gemma3"), 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	m, err := convert.ToGGUF(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := small("gemma3")
+	r.Vocab = recipe.Vocab{Path: filepath.Join(t.TempDir(), "m.gguf")}
+	f, err := os.Create(r.Vocab.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(checkpoint.WriteGGUF(f, m.Metadata, m.Tensors), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	again := filepath.Join(t.TempDir(), "again")
+	if err := Make(r, nil, 1, again); err != nil {
+		t.Fatal(err)
+	}
+	taken, err := checkpoint.Open(again)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	got, err := tokenizer.Open(taken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := tokenizer.Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text := range texts(t) {
+		if got, want := got.EncodeSpecial(text+"<end_of_turn>"), want.EncodeSpecial(text+"<end_of_turn>"); !slices.Equal(got, want) {
+			t.Errorf("%v, want %v", got, want)
+		}
+	}
+}
+
+func TestTokenizerModelIsTaken(t *testing.T) {
+	t.Setenv("LAPIDARY_HOME", t.TempDir())
+	const model = "../../tokenizer/testdata/small.model"
+	data, err := os.ReadFile(model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := tokenizer.FromModel(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := small("gemma2")
+	r.Vocab = recipe.Vocab{Path: model}
+	dir := filepath.Join(t.TempDir(), "model")
+	if err := Make(r, nil, 1, dir); err != nil {
+		t.Fatal(err)
+	}
+	if got := loaded(t, dir).Config().Vocab; got != want.Len() {
+		t.Errorf("vocabulary of %d, want %d", got, want.Len())
+	}
+	r.Vocab.Path = "nothing:of-that-name"
+	if err := Make(r, nil, 1, dir+"2"); err == nil || !strings.HasPrefix(err.Error(), "from_scratch: vocab.path: ") {
 		t.Errorf("%v", err)
 	}
 }

@@ -1,15 +1,17 @@
 package scratch
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"iter"
 	"os"
-	"strings"
+	"path/filepath"
 
 	"lapidary/checkpoint"
+	"lapidary/hub"
 	"lapidary/tokenizer"
 	"lapidary/train/recipe"
 )
@@ -56,44 +58,72 @@ func putTokenizerConfig(f form, t *tokenizer.Tokenizer, dir string) error {
 	return putJSON(dir, "tokenizer_config.json", config)
 }
 
-// putExisting takes a tokenizer from a file, a folder or a model.
+// putExisting takes a tokenizer from a file, a folder or a model that has been
+// pulled.
 func putExisting(path string, f form, dir string) (*tokenizer.Tokenizer, error) {
-	text, err := os.ReadFile(path)
-	switch {
-	case strings.HasSuffix(path, ".gguf"):
-		return putChecked(path, f, dir)
-	case strings.HasSuffix(path, ".json") && err == nil:
-		return putOwn(text, f, dir)
-	case strings.HasSuffix(path, ".model") && err == nil:
-		t, err := tokenizer.FromModel(text)
+	if _, err := os.Stat(path); err != nil {
+		found, err := named(path)
+		if err != nil {
+			return nil, fmt.Errorf("from_scratch: vocab.path: %w", err)
+		}
+		path = found
+	}
+	switch filepath.Ext(path) {
+	case ".json":
+		text, err := os.ReadFile(path)
 		if err != nil {
 			return nil, err
 		}
-		if err := put(dir, "tokenizer.model", text); err != nil {
-			return nil, err
-		}
-		return t, putTokenizerConfig(f, t, dir)
+		return putOwn(text, f, dir)
+	case ".model":
+		return putModel(path, f, dir)
 	}
-	return putChecked(path, f, dir)
+	return putOpened(path, f, dir)
 }
 
-// putChecked takes that of a checkpoint.
-func putChecked(path string, f form, dir string) (*tokenizer.Tokenizer, error) {
+// named is where a model of that name lies.
+func named(name string) (string, error) {
+	store, err := hub.Default()
+	if err != nil {
+		return "", err
+	}
+	local, err := store.Resolve(context.Background(), name)
+	return local.Path, err
+}
+
+// putModel takes a SentencePiece model.
+func putModel(path string, f form, dir string) (*tokenizer.Tokenizer, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	t, err := tokenizer.FromModel(data)
+	if err != nil {
+		return nil, err
+	}
+	if err := put(dir, "tokenizer.model", data); err != nil {
+		return nil, err
+	}
+	return t, putTokenizerConfig(f, t, dir)
+}
+
+// putOpened takes that of a checkpoint.
+func putOpened(path string, f form, dir string) (*tokenizer.Tokenizer, error) {
 	c, err := checkpoint.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("from_scratch: vocab.path: %w", err)
 	}
 	defer c.Close()
+	if m := c.Metadata(); m != nil {
+		text, err := fromGGUF(m)
+		if err != nil {
+			return nil, fmt.Errorf("from_scratch: %s: %w", path, err)
+		}
+		return putOwn(text, f, dir)
+	}
 	t, err := tokenizer.Open(c)
 	if err != nil {
 		return nil, err
-	}
-	if c.Metadata() != nil {
-		text, err := fromGGUF(c.Metadata())
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-		return putOwn(text, f, dir)
 	}
 	for _, name := range siblings {
 		data, err := c.Sibling(name)
