@@ -15,9 +15,19 @@ import (
 )
 
 // OpenAdapter reads an adapter in PEFT's format: the path of its folder
-// ("./finance"), or the name of one in $LAPIDARY_HOME/adapters ("finance").
-func OpenAdapter(name string) (*adapter.Adapter, error) {
-	path, err := adapterPath(name)
+// ("./finance"), the name of one in $LAPIDARY_HOME/adapters ("finance"), or a
+// Hugging Face repository ("hf:org/repo"). Of the options only [WithPull]
+// matters.
+func OpenAdapter(ctx context.Context, name string, opts ...Option) (*adapter.Adapter, error) {
+	o, err := gather(opts)
+	if err != nil {
+		return nil, err
+	}
+	return o.openAdapter(ctx, name)
+}
+
+func (o *options) openAdapter(ctx context.Context, name string) (*adapter.Adapter, error) {
+	path, err := o.adapterPath(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -25,16 +35,14 @@ func OpenAdapter(name string) (*adapter.Adapter, error) {
 }
 
 // adapterPath is the folder of an adapter. As of models, a bare word is a name.
-func adapterPath(name string) (string, error) {
-	if name == "" {
+func (o *options) adapterPath(ctx context.Context, name string) (string, error) {
+	switch {
+	case name == "":
 		return "", fmt.Errorf("an adapter without a name %w: name its folder", generate.ErrParams)
-	}
-	for _, scheme := range []string{"hf:", "http:", "https:", "ollama:", "pypi:"} {
-		if strings.HasPrefix(name, scheme) {
-			return "", fmt.Errorf("adapter %s: adapters are not fetched; download the repository's folder and name that", name)
-		}
-	}
-	if strings.HasPrefix(name, ".") || strings.HasPrefix(name, "~") || strings.ContainsAny(name, `/\`) {
+	case strings.HasPrefix(name, "hf:"):
+		local, err := o.locate(ctx, name)
+		return local.Path, err
+	case strings.HasPrefix(name, "."), strings.ContainsAny(name, `/\`):
 		return name, nil
 	}
 	store, err := hub.Default()
@@ -89,10 +97,10 @@ type namedShare struct {
 }
 
 // openAdapters binds those that Open was given.
-func (m *Model) openAdapters(o options) error {
+func (m *Model) openAdapters(ctx context.Context, o options) error {
 	var sum []adapter.Weighted
 	for _, share := range o.adapters {
-		a, err := OpenAdapter(share.name)
+		a, err := o.openAdapter(ctx, share.name)
 		if err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 	"lapidary"
 	"lapidary/adapter"
 	"lapidary/generate"
+	"lapidary/hub"
 )
 
 const tinyFolder = "gemma/testdata/goldens/gemma3_text"
@@ -70,7 +71,7 @@ func TestAdapters(t *testing.T) {
 	if got := loss(t, m, ids); math.Abs(got-want) > 1e-3 {
 		t.Errorf("opened with a LoRA: %v, want %v", got, want)
 	}
-	a, err := lapidary.OpenAdapter("mine")
+	a, err := lapidary.OpenAdapter(t.Context(), "mine")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +131,7 @@ func TestAdaptersRefused(t *testing.T) {
 	}{
 		{"./adapter/testdata/lora", "was made for another model: its layers.0.self_attn.v_proj is 32 wide with 32 outputs, here it is 32 with 16", 1, adapter.ErrMismatch},
 		{"none", "no adapter", 1, os.ErrNotExist},
-		{"hf:org/repo", "adapters are not fetched", 1, nil},
+		{"hf:org/repo", "get it with: lapidary pull hf:org/repo", 1, hub.ErrNotPulled},
 		{"", "without a name", 1, generate.ErrParams},
 		{"x", "share of NaN", math.NaN(), generate.ErrParams},
 	} {

@@ -96,7 +96,7 @@ func open(ctx context.Context, name string, o options) (m *Model, err error) {
 		return nil, err
 	}
 	if err = m.load(o); err == nil {
-		err = m.openAdapters(o)
+		err = m.openAdapters(ctx, o)
 	}
 	if err == nil {
 		err = m.openDraft(ctx, o)

@@ -253,10 +253,15 @@ func (r *repo) choose(names []string) (wanted []string, main string, err error) 
 			}
 		}
 		return wanted, ".", nil
+	case r.quant == "" && !slices.ContainsFunc(adapterFiles, func(n string) bool { return !slices.Contains(names, n) }):
+		return slices.Concat(wanted, adapterFiles), ".", nil
 	}
 	file, err := r.chooseGGUF(names)
 	return slices.Concat(wanted, shards(names, file), towers(names, file)), file, err
 }
+
+// adapterFiles are those of an adapter in PEFT's format.
+var adapterFiles = []string{"adapter_config.json", "adapter_model.safetensors"}
 
 // isTowers recognises the file of a GGUF model's picture and sound towers, as
 // llama.cpp's tools name it.

@@ -150,7 +150,7 @@ func filesBelow(dir string) ([]string, error) {
 func completeFolder(dir string) bool {
 	b, err := readSmall(filepath.Join(dir, "model.safetensors.index.json"), 64<<20)
 	if err != nil {
-		return exists(filepath.Join(dir, "model.safetensors"))
+		return exists(filepath.Join(dir, "model.safetensors")) || exists(filepath.Join(dir, "adapter_model.safetensors"))
 	}
 	var index struct {
 		Map map[string]string `json:"weight_map"`

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"strings"
+
 	"github.com/spf13/pflag"
 
 	"lapidary"
@@ -8,7 +10,7 @@ import (
 
 func registerAdapters(fs *pflag.FlagSet, adapters *[]string) {
 	fs.StringArrayVar(adapters, "adapter", nil,
-		"run the LoRA or DoRA in a `FOLDER[:SHARE]` beside the weights; may be given several times, for their sum")
+		"run the LoRA or DoRA in a `FOLDER[:SHARE]`, or of hf:org/repo, beside the weights; given several times, their sum")
 }
 
 // adapterOptions are what --adapter asks for.
@@ -22,4 +24,14 @@ func adapterOptions(adapters []string) ([]lapidary.Option, error) {
 		opts = append(opts, lapidary.WithAdapter(name, by))
 	}
 	return opts, nil
+}
+
+// remoteAdapters are those that can be pulled.
+func remoteAdapters(adapters []string) (names []string) {
+	for _, text := range adapters {
+		if name, _, err := lapidary.ParseAdapter(text); err == nil && strings.HasPrefix(name, "hf:") {
+			names = append(names, name)
+		}
+	}
+	return names
 }

@@ -25,8 +25,9 @@ func newMergeCmd() *cobra.Command {
 		Use:   "merge MODEL ADAPTER… OUT",
 		Short: "Write a model with adapters merged into its weights",
 		Long: `Write a copy of a model with an adapter (LoRA, rsLoRA or DoRA, in the format of
-PEFT) merged into its weights; of several, with their sum. ADAPTER is a folder or
-the name of one in $LAPIDARY_HOME/adapters; a number after a colon is its share.
+PEFT) merged into its weights; of several, with their sum. ADAPTER is a folder,
+the name of one in $LAPIDARY_HOME/adapters, or hf:org/repo, once pulled; a number
+after a colon is its share.
 
 OUT is a GGUF file if its name ends in .gguf, else a Hugging Face folder like MODEL's.
 The weights keep their formats, or get those of --type. What adapters add is small:
@@ -64,7 +65,7 @@ func (f *mergeFlags) run(c *cobra.Command, model string, adapters []string, out 
 		if err != nil {
 			return err
 		}
-		a, err := lapidary.OpenAdapter(name)
+		a, err := lapidary.OpenAdapter(c.Context(), name)
 		if err != nil {
 			return err
 		}

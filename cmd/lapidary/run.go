@@ -191,6 +191,7 @@ func (f *runFlags) load(c *cobra.Command, model string) (*lapidary.Model, time.D
 	if c.Flags().Changed("draft") {
 		opts, names = append(opts, lapidary.WithDraft(f.draft)), append(names, f.draft)
 	}
+	names = append(names, remoteAdapters(f.adapters)...)
 	for _, name := range names {
 		if err := fetchMissing(c, name); err != nil {
 			return nil, 0, err
