@@ -26,15 +26,15 @@ func main() {
 	case errors.Is(err, flag.ErrHelp):
 		return
 	case err != nil:
-		os.Exit(2) // flags has said why
+		os.Exit(2) //nolint:forbidigo // this is main; flags has said why
 	}
 	if o.recordings == "" || o.speaker == "" || o.out == "" || flags.NArg() > 0 {
 		fmt.Fprintln(os.Stderr, "digits: want --recordings FOLDER --speaker NAME --out FOLDER and nothing else")
-		os.Exit(2)
+		os.Exit(2) //nolint:forbidigo // this is main
 	}
 	if err := o.write(); err != nil {
 		fmt.Fprintln(os.Stderr, "digits:", err)
-		os.Exit(1)
+		os.Exit(1) //nolint:forbidigo // this is main
 	}
 }
 

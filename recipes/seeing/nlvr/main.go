@@ -29,15 +29,15 @@ func main() {
 	case errors.Is(err, flag.ErrHelp):
 		return
 	case err != nil:
-		os.Exit(2) // flags has said why
+		os.Exit(2) //nolint:forbidigo // this is main; flags has said why
 	}
 	if o.from == "" || o.out == "" || o.held < 1 || o.held > 100 || flags.NArg() > 0 {
 		fmt.Fprintln(os.Stderr, "nlvr: want --from FOLDER --out FOLDER, --held from 1 to 100, and nothing else")
-		os.Exit(2)
+		os.Exit(2) //nolint:forbidigo // this is main
 	}
 	if err := o.write(); err != nil {
 		fmt.Fprintln(os.Stderr, "nlvr:", err)
-		os.Exit(1)
+		os.Exit(1) //nolint:forbidigo // this is main
 	}
 }
 

@@ -29,15 +29,15 @@ func main() {
 	case errors.Is(err, flag.ErrHelp):
 		return
 	case err != nil:
-		os.Exit(2) // flags has said why
+		os.Exit(2) //nolint:forbidigo // this is main; flags has said why
 	}
 	if err := o.check(flags.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "scenes:", err)
-		os.Exit(2)
+		os.Exit(2) //nolint:forbidigo // this is main
 	}
 	if err := o.write(); err != nil {
 		fmt.Fprintln(os.Stderr, "scenes:", err)
-		os.Exit(1)
+		os.Exit(1) //nolint:forbidigo // this is main
 	}
 }
 
