@@ -28,19 +28,23 @@ type subject struct {
 	adapter *gemma.BoundAdapter // nil without
 }
 
-// newObjective is that of a recipe.
-func newObjective(o recipe.Objective, s subject) (objective, error) {
+// newObjective is that of the session's recipe, for its data.
+func newObjective(_ context.Context, s *session) (objective, error) {
+	o := s.recipe.Objective
+	c := s.subject.model.Config()
 	switch o.Kind {
 	case recipe.NextToken, recipe.Supervised:
-		if s.model.Config().Encoder != nil {
-			return nil, fmt.Errorf("objective %s: a %s model has an encoder; span_denoise trains it", o.Kind, s.model.Config().Family)
+		if c.Encoder != nil {
+			return nil, fmt.Errorf("objective %s: a %s model has an encoder; span_denoise trains it", o.Kind, c.Family)
 		}
 		return nextToken{}, nil
 	case recipe.DPO:
-		if s.adapter == nil {
+		if s.subject.adapter == nil {
 			return nil, fmt.Errorf("objective dpo: train an adapter: the model without it is the reference")
 		}
 		return dpo{o}, nil
+	case recipe.Contrastive:
+		return newContrastive(o, c)
 	}
 	return nil, fmt.Errorf("objective %s is not built yet", o.Kind)
 }

@@ -131,7 +131,7 @@ func (s *session) prepare(ctx context.Context) error {
 		return err
 	}
 	s.options.Say(strings.TrimSpace(text.String()))
-	if s.goal, err = newObjective(s.recipe.Objective, s.subject); err != nil {
+	if s.goal, err = newObjective(ctx, s); err != nil {
 		return err
 	}
 	if s.set.Kind != s.goal.kind() {
