@@ -60,7 +60,7 @@ type loaded struct {
 // Prepare reads the sources, or finds their tokens in the cache, and leaves
 // duplicates out.
 func Prepare(ctx context.Context, sources []Source, tok Tokenizer, settings Settings) (set *Set, err error) {
-	if err := checkSources(sources, tok, settings); err != nil {
+	if err := Check(sources, tok, settings.Dedup); err != nil {
 		return nil, err
 	}
 	set = &Set{Kind: sources[0].Kind()}
@@ -91,11 +91,13 @@ func (s *Set) Close() {
 	}
 }
 
-func checkSources(sources []Source, tok Tokenizer, settings Settings) error {
+// Check finds what is wrong with sources, alone and together, without reading
+// them.
+func Check(sources []Source, tok Tokenizer, d Dedup) error {
 	if len(sources) == 0 {
 		return errors.New("there are no sources of data")
 	}
-	if err := settings.Dedup.check(); err != nil {
+	if err := d.check(); err != nil {
 		return err
 	}
 	for i := range sources {

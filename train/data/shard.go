@@ -91,7 +91,8 @@ func (r *unreader) count(size int) int {
 }
 
 // Manifest lists what a preparation in several pieces has made. Duplicates are
-// left out already.
+// left out already, so that a report counts only the documents that are left,
+// and beside them what was left out.
 type Manifest struct {
 	Version int              `json:"version"`
 	Dedup   Dedup            `json:"dedup"`
@@ -200,5 +201,12 @@ func Open(folder string) (set *Set, err error) {
 		}
 	}
 	set.report = set.describe(m.Dedup)
+	for _, s := range m.Sources {
+		if len(s.Caches) == 0 { // nothing of it is left, which is worth a line
+			line := SourceReport{Source: s.Source.Path, Exact: s.Exact, Near: s.Near, Skipped: s.Skipped, Broken: s.Broken}
+			set.report.Sources = append(set.report.Sources, line)
+			set.report.Total.add(&line)
+		}
+	}
 	return set, nil
 }
