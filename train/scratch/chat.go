@@ -42,11 +42,22 @@ const channels = `{{ bos_token }}
 type form struct {
 	special  []string
 	template string
-	end      string // of a turn
+	end      string            // of a turn
+	media    map[string]string // what transformers' processor calls some of them
 }
 
 var (
-	threeForm = form{[]string{"<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"}, turns, "<end_of_turn>"}
-	fourForm  = form{[]string{"<pad>", "<eos>", "<bos>", "<unk>", "<|turn>", "<turn|>",
-		"<|image>", "<|image|>", "<image|>", "<|video|>", "<|audio>", "<|audio|>", "<audio|>"}, channels, "<turn|>"}
+	threeForm = form{
+		special:  []string{"<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"},
+		template: turns, end: "<end_of_turn>",
+	}
+	fourForm = form{
+		special: []string{"<pad>", "<eos>", "<bos>", "<unk>", "<|turn>", "<turn|>",
+			"<|image>", "<|image|>", "<image|>", "<|video|>", "<|audio>", "<|audio|>", "<audio|>"},
+		template: channels, end: "<turn|>",
+		media: map[string]string{
+			"boi_token": "<|image>", "image_token": "<|image|>", "eoi_token": "<image|>",
+			"boa_token": "<|audio>", "audio_token": "<|audio|>", "eoa_token": "<audio|>",
+		},
+	}
 )

@@ -119,29 +119,41 @@ func putSettings(r recipe.FromScratch, t *tokenizer.Tokenizer, dir string) error
 	if r.Pictures == nil && r.Sounds == nil {
 		return nil
 	}
-	processor := object{"processor_class": "Gemma4UnifiedProcessor"}
+	return putJSON(dir, "processor_config.json", processor(r))
+}
+
+// processor is how pictures and sounds are prepared.
+func processor(r recipe.FromScratch) object {
+	out := object{"processor_class": "Gemma4UnifiedProcessor"}
 	if p := r.Pictures; p != nil {
 		tokens := softTokens(p.Places)
-		processor["image_processor"] = object{
+		image := object{
 			"image_processor_type": "Gemma4UnifiedImageProcessor", "patch_size": p.Patch, "pooling_kernel_size": p.Pooling,
 			"max_soft_tokens": tokens,
 		}
-		processor["image_seq_length"] = tokens
+		video := with(image, object{"video_processor_type": "Gemma4UnifiedVideoProcessor", "max_soft_tokens": min(tokens, 70)})
+		delete(video, "image_processor_type")
+		out["image_processor"], out["video_processor"], out["image_seq_length"] = image, video, tokens
 	}
-	if s := r.Sounds; s != nil {
-		processor["feature_extractor"] = object{
-			"feature_extractor_type": "Gemma4UnifiedAudioFeatureExtractor", "feature_size": s.Samples,
-			"audio_samples_per_token": s.Samples, "sampling_rate": 16000,
-		}
+	const perMillisecond = 16
+	samples := 640 // the published models'; transformers wants an extractor of deaf models too
+	if r.Sounds != nil {
+		samples = r.Sounds.Samples
 	}
-	return putJSON(dir, "processor_config.json", processor)
+	out["feature_extractor"] = object{
+		"feature_extractor_type": "Gemma4UnifiedAudioFeatureExtractor", "feature_size": samples,
+		"audio_samples_per_token": samples, "sampling_rate": 1000 * perMillisecond,
+	}
+	out["audio_ms_per_token"] = float64(samples) / perMillisecond
+	return out
 }
 
-// softTokens is how many a picture may have: what a square one has room for, at
-// most the published models' 280. transformers' processor takes 280, 140 and 70
-// alone, so from 9 places on it is one of them.
+// softTokens is how many a picture may have: no more than there are places for
+// one that is four times as wide as high, and at most the published models'
+// 280. transformers' processor takes 280, 140 and 70 alone, so from 17 places on
+// it is one of them.
 func softTokens(places int) int {
-	room := min(places, 280) * min(places, 280)
+	room := max(1, min(places, 280)*min(places, 280)/4)
 	for _, n := range []int{280, 140, 70} {
 		if room >= n {
 			return n

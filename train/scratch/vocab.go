@@ -52,10 +52,16 @@ func putTokenizerConfig(f form, t *tokenizer.Tokenizer, dir string) error {
 		"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>", "unk_token": "<unk>",
 		"model_max_length": 1 << 30,
 	}
-	if id, ok := t.ID(f.end); ok && t.Control(id) {
-		config["chat_template"] = f.template
+	if f.media != nil {
+		config["extra_special_tokens"] = f.media
 	}
-	return putJSON(dir, "tokenizer_config.json", config)
+	if err := putJSON(dir, "tokenizer_config.json", config); err != nil {
+		return err
+	}
+	if id, ok := t.ID(f.end); !ok || !t.Control(id) {
+		return nil // the vocabulary has no turns
+	}
+	return put(dir, "chat_template.jinja", []byte(f.template))
 }
 
 // putExisting takes a tokenizer from a file, a folder or a model that has been
