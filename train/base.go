@@ -67,6 +67,9 @@ func (s *session) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if path, err = s.withHead(ctx, path); err != nil {
+		return err
+	}
 	if b.checkpoint, err = checkpoint.Open(path); err != nil {
 		return err
 	}

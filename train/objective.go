@@ -45,6 +45,12 @@ func newObjective(_ context.Context, s *session) (objective, error) {
 		return dpo{o}, nil
 	case recipe.Contrastive:
 		return newContrastive(o, c)
+	case recipe.Classify:
+		names, err := labelNames(s.base.checkpoint.ConfigJSON())
+		if err != nil {
+			return nil, err
+		}
+		return newClassify(o, c, names, s.set.Classes)
 	}
 	return nil, fmt.Errorf("objective %s is not built yet", o.Kind)
 }
