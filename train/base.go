@@ -83,7 +83,7 @@ func (s *session) open(ctx context.Context) error {
 	if err := b.adapt(s.recipe); err != nil {
 		return err
 	}
-	s.subject = subject{b.engine, b.model, b.bound}
+	s.subject = subject{b.engine, b.model, b.bound, s.recipe.LossChunk}
 	return nil
 }
 
@@ -92,13 +92,18 @@ func (s *session) path(ctx context.Context) (string, error) {
 	if scratch := s.recipe.Model.FromScratch; scratch != nil {
 		return s.fromScratch(ctx, scratch)
 	}
+	return located(ctx, s.recipe.Model.Name)
+}
+
+// located is where a model that is on this machine lies.
+func located(ctx context.Context, name string) (string, error) {
 	store, err := hub.Default()
 	if err != nil {
 		return "", err
 	}
-	local, err := store.Resolve(ctx, s.recipe.Model.Name)
+	local, err := store.Resolve(ctx, name)
 	if errors.Is(err, hub.ErrNotPulled) {
-		return "", fmt.Errorf("%w: lapidary pull %s", err, s.recipe.Model.Name)
+		return "", fmt.Errorf("%w: lapidary pull %s", err, name)
 	}
 	return local.Path, err
 }
@@ -165,7 +170,10 @@ func (s *session) trainable(ctx context.Context) ([]*graph.Weight, error) {
 			own[t.Name] = true
 		}
 	}
-	weights := slices.DeleteFunc(slices.Clone(r.Weights), func(w *graph.Weight) bool { return own != nil && !own[w.Name()] })
+	others, _ := s.goal.(interface{ fixed(w *graph.Weight) bool })
+	weights := slices.DeleteFunc(slices.Clone(r.Weights), func(w *graph.Weight) bool {
+		return own != nil && !own[w.Name()] || others != nil && others.fixed(w)
+	})
 	if len(weights) == 0 {
 		return nil, errors.New("nothing is to be trained")
 	}

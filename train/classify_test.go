@@ -138,7 +138,7 @@ seed: 3
 `
 
 // ran does what a recipe of some lines more asks for, with a file of data.
-func ran(t *testing.T, family, more, file, text string) (Result, *recipe.Recipe, error) {
+func ran(t *testing.T, family, more, file, text string) (Result, error) {
 	t.Helper()
 	folder := t.TempDir()
 	path, named := filepath.Join(folder, file), filepath.Join(folder, "recipe.yaml")
@@ -153,8 +153,7 @@ func ran(t *testing.T, family, more, file, text string) (Result, *recipe.Recipe,
 	if err != nil {
 		t.Fatal(err)
 	}
-	result, err := Run(t.Context(), r, Options{})
-	return result, r, err
+	return Run(t.Context(), r, Options{})
 }
 
 // TestClassifyRun: a model without a head learns two labels, and what is written
@@ -165,7 +164,7 @@ func TestClassifyRun(t *testing.T) {
 	for i := range 40 {
 		fmt.Fprintf(&rows, "aaa aa %d aa,low\nzzz zz %d zz,high\n", i, i)
 	}
-	result, _, err := ran(t, "gemma3", `
+	result, err := ran(t, "gemma3", `
 objective: classify
 data: {sources: [{path: DATA, text: "{text}", label: "{label}"}]}
 optimizer: {kind: adamw, lr: 3e-3}

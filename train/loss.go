@@ -15,10 +15,22 @@ import (
 const chunkBytes = 1 << 30
 
 // head makes logits of states: a matrix [V, D] and the limit of the soft cap
-// behind it, 0 for none.
+// behind it, 0 for none. rows bounds how many rows of logits exist at a time, 0
+// for what chunkBytes takes.
 type head struct {
 	weight  engine.Weight
 	softCap float32
+	rows    int
+}
+
+// chunk is how many rows of logits exist at a time, of that many vocabularies.
+func (h head) chunk(many int) int {
+	vocab, _ := h.weight.Dims()
+	most := max(1, chunkBytes/4/vocab/many)
+	if h.rows > 0 {
+		most = min(most, h.rows)
+	}
+	return most
 }
 
 // targets are what rows of states should predict, each with its weight in the
@@ -32,25 +44,48 @@ type targets struct {
 // same, but the second is cheaper where the first was made with its own.
 type loss struct{ value, slope engine.Tensor }
 
-// crossEntropy is Σ weight · −log softmax(head(x))[id] over rows x [R, D]. It
-// goes through the rows in chunks and makes each chunk's gradients with its
-// logits, so that [rows, V] never exists: the slope is Σ x·∂x + Σ W·∂W, which is
-// linear in both.
+// crossEntropy is Σ weight · −log softmax(head(x))[id] over rows x [R, D].
 func crossEntropy(t *graph.Trace, x engine.Tensor, h head, want targets) loss {
-	rows, _ := x.Dims()
-	vocab, _ := h.weight.Dims()
-	chunk := min(rows, chunkRows(vocab))
-	parts := t.ApplyMany(graph.Operation{
-		Key: keyed("cross-entropy", h.softCap, chunk), In: []engine.Tensor{x}, Weights: []engine.Weight{h.weight},
-		Ints: [][]int32{want.ids}, Floats: [][]float32{want.weights},
-	}, [][2]int{{1, 1}, {1, 1}}, func(l *graph.Lowering) []*Node {
+	return h.loss(t, graph.Operation{Key: "cross-entropy", In: []engine.Tensor{x}, Ints: [][]int32{want.ids}, Floats: [][]float32{want.weights}}, 1,
+		func(l *graph.Lowering, from, to int, logits *Node) (each, slope *Node) {
+			return surprise(logits, SliceAxis(l.Data[0], 0, AxisRange(from, to)))
+		})
+}
+
+// surprise is −log softmax(logits)[id] of each row, with its derivatives by the
+// logits.
+func surprise(logits, ids *Node) (each, slope *Node) {
+	top := ReduceAndKeep(logits, ReduceMax, 1)
+	exps := Exp(Sub(logits, top))
+	sums := ReduceAndKeep(exps, ReduceSum, 1)
+	hit := hits(ids, logits.Shape().Dim(0), logits.Shape().Dim(1))
+	own := ReduceSum(Where(hit, logits, ZerosLike(logits)), 1)
+	each = Sub(Squeeze(Add(Log(sums), top), 1), own)
+	return each, Sub(Div(exps, sums), ConvertDType(hit, dtypes.Float32))
+}
+
+// rowLoss is a loss of each of rows [from, to), given their logits [n, V] → [n],
+// and its derivatives by them.
+type rowLoss func(l *graph.Lowering, from, to int, logits *Node) (each, slope *Node)
+
+// loss is Σ weight · each over rows, where the operation's first input is states
+// x [R, D] and its last datum the weights. It goes through the rows in chunks and
+// makes each chunk's gradients with its logits, so that [rows, V] never exists:
+// the slope is Σ x·∂x + Σ W·∂W, which is linear in both. many is how many
+// vocabularies' logits each needs at once.
+func (h head) loss(t *graph.Trace, o graph.Operation, many int, each rowLoss) loss {
+	rows, _ := o.In[0].Dims()
+	chunk := min(rows, h.chunk(many))
+	o.Key = keyed(o.Key, h.softCap, chunk)
+	o.Weights = append([]engine.Weight{h.weight}, o.Weights...)
+	parts := t.ApplyMany(o, [][2]int{{1, 1}, {1, 1}}, func(l *graph.Lowering) []*Node {
 		states, w := l.In[0], l.Weights[0]
 		var total, byHead *Node
 		var byStates []*Node
 		for from := 0; from < rows; from += chunk {
 			to := min(rows, from+chunk)
 			part := StopGradient(SliceAxis(states, 0, AxisRange(from, to)))
-			some, dx, dw := chunkLoss(l, part, StopGradient(w), float64(h.softCap), SliceAxis(l.Data[0], 0, AxisRange(from, to)), SliceAxis(l.Data[1], 0, AxisRange(from, to)))
+			some, dx, dw := chunkLoss(l, part, StopGradient(w), float64(h.softCap), from, each)
 			byStates = append(byStates, dx)
 			if total == nil {
 				total, byHead = some, dw
@@ -67,22 +102,18 @@ func crossEntropy(t *graph.Trace, x engine.Tensor, h head, want targets) loss {
 
 // chunkLoss is the loss of rows x [n, D] with its derivatives by x and w [V, D],
 // the second in float32. The products are in the type of activations.
-func chunkLoss(l *graph.Lowering, x, w *Node, softCap float64, ids, weights *Node) (sum, dx, dw *Node) {
-	n, vocab := x.Shape().Dim(0), w.Shape().Dim(0)
+func chunkLoss(l *graph.Lowering, x, w *Node, softCap float64, from int, by rowLoss) (sum, dx, dw *Node) {
+	to := from + x.Shape().Dim(0)
 	logits := wide(Dot(x, w).EinsumAxes([][2]int{{1, 1}}, nil))
 	var bend *Node // the soft cap's derivative
 	if softCap > 0 {
 		bent := Tanh(times(logits, 1/softCap))
 		logits, bend = times(bent, softCap), Sub(constant(bent, 1), Square(bent))
 	}
-	top := ReduceAndKeep(logits, ReduceMax, 1)
-	exps := Exp(Sub(logits, top))
-	sums := ReduceAndKeep(exps, ReduceSum, 1)
-	hit := hits(ids, n, vocab)
-	own := ReduceSum(Where(hit, logits, ZerosLike(logits)), 1)
-	each := Sub(Squeeze(Add(Log(sums), top), 1), own)
+	each, slope := by(l, from, to, logits)
+	weights := SliceAxis(l.Data[len(l.Data)-1], 0, AxisRange(from, to))
 	sum = ReduceAllSum(Mul(each, weights))
-	slope := Mul(Sub(Div(exps, sums), ConvertDType(hit, dtypes.Float32)), ExpandAxes(weights, 1))
+	slope = Mul(slope, ExpandAxes(weights, 1))
 	if bend != nil {
 		slope = Mul(slope, bend)
 	}
@@ -91,9 +122,6 @@ func chunkLoss(l *graph.Lowering, x, w *Node, softCap float64, ids, weights *Nod
 	dw = wide(Dot(slope, x).EinsumAxes([][2]int{{0, 0}}, nil))
 	return sum, dx, dw
 }
-
-// chunkRows is how many rows of logits exist at a time.
-func chunkRows(vocab int) int { return max(1, chunkBytes/4/vocab) }
 
 // keyed is what an operation is known by.
 func keyed(name string, settings ...any) string {

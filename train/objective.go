@@ -26,10 +26,11 @@ type subject struct {
 	engine  *graph.Engine
 	model   *gemma.Model
 	adapter *gemma.BoundAdapter // nil without
+	rows    int                 // of logits that exist at a time, 0 for what fits (see head)
 }
 
 // newObjective is that of the session's recipe, for its data.
-func newObjective(_ context.Context, s *session) (objective, error) {
+func newObjective(ctx context.Context, s *session) (objective, error) {
 	o := s.recipe.Objective
 	c := s.subject.model.Config()
 	switch o.Kind {
@@ -51,6 +52,8 @@ func newObjective(_ context.Context, s *session) (objective, error) {
 			return nil, err
 		}
 		return newClassify(o, c, names, s.set.Classes)
+	case recipe.Distill:
+		return s.newDistill(ctx)
 	}
 	return nil, fmt.Errorf("objective %s is not built yet", o.Kind)
 }

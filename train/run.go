@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"path/filepath"
 	"strings"
@@ -96,8 +97,11 @@ func (s *session) close() error {
 		s.set.Close()
 	}
 	var err error
+	if c, ok := s.goal.(io.Closer); ok {
+		err = c.Close()
+	}
 	if s.journal != nil {
-		err = s.journal.Close()
+		err = errors.Join(err, s.journal.Close())
 	}
 	if s.base != nil {
 		err = errors.Join(err, s.base.close())
