@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"lapidary/adapter"
 	"lapidary/checkpoint"
 	"lapidary/hub"
 )
@@ -69,6 +70,9 @@ func listLocal(w io.Writer, asJSON bool) error {
 func formatOf(path string) (format, quant string) {
 	c, err := checkpoint.Open(path)
 	if err != nil {
+		if a, err := adapter.Open(path); err == nil {
+			return "adapter", string(a.Config.Kind())
+		}
 		return "unreadable", ""
 	}
 	defer c.Close()
