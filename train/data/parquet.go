@@ -11,13 +11,7 @@ import (
 )
 
 // readParquet reads rows, a hundred at a time.
-func readParquet(name string, yield func(*Record, error) bool) (err error) {
-	// The library panics on some damaged files instead of returning an error.
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("%s: a damaged Parquet file: %v", name, r)
-		}
-	}()
+func readParquet(name string, yield func(*Record, error) bool) error {
 	f, err := os.Open(name)
 	if err != nil {
 		return err
@@ -27,7 +21,11 @@ func readParquet(name string, yield func(*Record, error) bool) (err error) {
 	if err != nil {
 		return err
 	}
-	file, err := parquet.OpenFile(f, info.Size())
+	var file *parquet.File
+	err = guarded(func() (err error) {
+		file, err = parquet.OpenFile(f, info.Size())
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("%s: not a Parquet file: %w", name, err)
 	}
@@ -41,32 +39,47 @@ func readParquet(name string, yield func(*Record, error) bool) (err error) {
 	return nil
 }
 
+// guarded makes errors of the panics that damaged files cause in the library.
+func guarded(f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("damaged: %v", r)
+		}
+	}()
+	return f()
+}
+
 func readGroup(name string, group parquet.RowGroup, row *int, yield func(*Record, error) bool) (more bool, err error) {
 	rows := group.Rows()
 	defer rows.Close()
-	schema := group.Schema()
 	buf := make([]parquet.Row, 100)
-	for {
-		n, err := rows.ReadRows(buf)
-		if err != nil && !errors.Is(err, io.EOF) {
-			return false, fmt.Errorf("%s, row %d: %w", name, *row+1, err)
-		}
-		for _, values := range buf[:n] {
-			*row++
-			r := &Record{File: name, Place: fmt.Sprintf("row %d", *row)}
-			var v any
-			if err := schema.Reconstruct(&v, values); err != nil {
-				return false, fmt.Errorf("%s, %s: %w", name, r.Place, err)
+	for ended := false; !ended; {
+		var values []any
+		err := guarded(func() error {
+			n, err := rows.ReadRows(buf)
+			if ended = errors.Is(err, io.EOF); err != nil && !ended {
+				return err
 			}
-			r.Value = plainValue(v)
-			if !yield(r, nil) {
+			for _, r := range buf[:n] {
+				var v any
+				if err := group.Schema().Reconstruct(&v, r); err != nil {
+					return err
+				}
+				values = append(values, plainValue(v))
+			}
+			return nil
+		})
+		if err != nil {
+			return false, fmt.Errorf("%s, behind row %d: %w", name, *row, err)
+		}
+		for _, v := range values {
+			*row++
+			if !yield(&Record{File: name, Place: fmt.Sprintf("row %d", *row), Value: v}, nil) {
 				return false, nil
 			}
 		}
-		if err != nil {
-			return true, nil
-		}
 	}
+	return true, nil
 }
 
 // plainValue is a value in the types that JSON has here; bytes are text.

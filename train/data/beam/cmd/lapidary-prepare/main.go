@@ -47,18 +47,18 @@ func main() {
 		flag.PrintDefaults()
 	}
 	flag.Parse()
-	log.SetupLogging("warn", "text") // the runner's steps are not the user's
+	log.SetupLogging("warn", "text") //nolint:forbidigo // the runner logs by itself, and is told to say less
 	sdk.Init()
 	if flag.NArg() != 1 || j.Model == "" || j.Folder == "" {
 		fmt.Fprintln(os.Stderr, "lapidary-prepare: give --model, --folder and one file of sources; --help shows an example")
-		os.Exit(2)
+		os.Exit(2) //nolint:forbidigo // this is main
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	err := run(ctx, *runner, j, flag.Arg(0))
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "lapidary-prepare:", strings.Join(strings.Fields(err.Error()), " "))
-		os.Exit(1)
+		os.Exit(1) //nolint:forbidigo // this is main
 	}
 }
 
