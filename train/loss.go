@@ -11,7 +11,8 @@ import (
 	"lapidary/engine/graph"
 )
 
-// chunkBytes bounds the logits that exist at a time.
+// chunkBytes bounds the logits that exist at a time. Larger chunks add up the
+// head's gradient less often: it is as large as the head.
 const chunkBytes = 1 << 30
 
 // head makes logits of states: a matrix [V, D] and the limit of the soft cap
@@ -119,7 +120,7 @@ func chunkLoss(l *graph.Lowering, x, w *Node, softCap float64, from int, by rowL
 	}
 	slope = ConvertDType(slope, l.Type)
 	dx = Dot(slope, w).EinsumAxes([][2]int{{1, 0}}, nil)
-	dw = wide(Dot(slope, x).EinsumAxes([][2]int{{0, 0}}, nil))
+	dw = Dot(slope, x).WithOutputDType(dtypes.Float32).EinsumAxes([][2]int{{0, 0}}, nil)
 	return sum, dx, dw
 }
 

@@ -54,7 +54,9 @@ func New(o Options) (*Engine, error) {
 func (e *Engine) Name() string { return "graph" }
 
 // Device says what the engine computes on.
-func (e *Engine) Device() string { return e.backend.Description() }
+func (e *Engine) Device() string {
+	return e.backend.DeviceDescription(0) + " " + e.backend.Description()
+}
 
 // Backend is what the engine's graphs are compiled by.
 func (e *Engine) Backend() compute.Backend { return e.backend }
