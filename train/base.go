@@ -67,6 +67,9 @@ func (s *session) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := refuseFile(s.recipe, path); err != nil {
+		return err
+	}
 	if path, err = s.withHead(ctx, path); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"lapidary/checkpoint"
 	"lapidary/engine/ref"
 	"lapidary/gemma"
 	"lapidary/train/data"
@@ -209,5 +210,52 @@ func TestContrastiveRefused(t *testing.T) {
 	s, _ = opened(t, embeddingGemma)
 	if _, err := newContrastive(recipe.Objective{Temperature: 1, Dims: []int{4096}}, s.model.Config()); err == nil || !strings.Contains(err.Error(), "4096") {
 		t.Errorf("dims past the embedding: %v", err)
+	}
+}
+
+// TestExportParts: the layers behind an encoder, in folders of their own, are
+// written as they were trained.
+func TestExportParts(t *testing.T) {
+	s, c := opened(t, embeddingGemma)
+	goal := contrastive{0.1, []int{s.model.Config().Head.Pooled}}
+	b := linesOf(8, 2, []int32{2, 7, 1}, []int32{2, 8, 1}, []int32{2, 9, 10, 1}, []int32{2, 11, 1})
+	m := testMachine(t, s, adamW, goal, b)
+	r, err := goal.trace(t.Context(), s, b, 0.5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.step([]micro{r}, 1, 1e-2, func(float64) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	run := &session{recipe: &recipe.Recipe{Out: t.TempDir()}, base: &base{checkpoint: c}, machine: m, subject: s}
+	to, err := run.export(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, written := opened(t, to)
+	for i, name := range []string{"2_Dense", "3_Dense"} {
+		part, err := written.Part(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored, _ := part.Tensor("weight")
+		got := make([]float32, stored.Rows()*stored.Cols())
+		if err := checkpoint.Dequantize(stored.Type, got, stored.Data); err != nil {
+			t.Fatal(err)
+		}
+		dense := slices.Collect(func(yield func(*trained) bool) {
+			for _, w := range m.weights {
+				if w.weight.Name() == "weight" && !yield(w) {
+					return
+				}
+			}
+		})
+		want, err := read(dense[i].value, dense[i].Dims)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s is not what was trained", name)
+		}
 	}
 }

@@ -2,6 +2,8 @@ package train
 
 import (
 	"math"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -98,11 +100,16 @@ func TestDistillRun(t *testing.T) {
 	first, err := ran(t, "gemma3", `
 objective: next_token
 data: {sources: [{path: DATA, format: text}]}
+eval: {prompts: ["the cat", "the"], max_tokens: 4}
 steps: 2
 out: OUT
 `, "data.txt", text)
 	if err != nil {
 		t.Fatal(err)
+	}
+	page, err := os.ReadFile(filepath.Join(filepath.Dir(first.Model), "report.html"))
+	if err != nil || !strings.Contains(string(page), "Samples") {
+		t.Errorf("a report without samples: %v", err)
 	}
 	more := `
 objective: {kind: distill, teacher: ` + first.Model + `, mix: 0.5, temperature: 2}

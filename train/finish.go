@@ -2,12 +2,14 @@ package train
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
 	"strconv"
 	"strings"
 
+	"lapidary"
 	"lapidary/train/journal"
 )
 
@@ -21,7 +23,41 @@ func (s *session) finish(ctx context.Context) (Result, error) {
 		return Result{}, err
 	}
 	r := Result{Model: to, Loss: s.loss, Validation: s.validation, Steps: s.place.Step}
-	return r, s.journal.Report(s.report(r))
+	report := s.report(r)
+	if report.Samples, err = s.samples(ctx, to); err != nil {
+		s.options.Say("eval.prompts: " + err.Error())
+	}
+	return r, errors.Join(ctx.Err(), s.journal.Report(report))
+}
+
+// samples are what the model that was made goes on with after the recipe's
+// prompts, by its likeliest tokens.
+func (s *session) samples(ctx context.Context, made string) (texts []journal.Text, err error) {
+	if len(s.recipe.Eval.Prompts) == 0 {
+		return nil, nil
+	}
+	name, options := made, []lapidary.Option(nil)
+	if s.base.adapter != nil {
+		name, options = s.base.checkpoint.Path(), append(options, lapidary.WithAdapter(made, 1))
+	}
+	m, err := lapidary.Open(ctx, name, options...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+	p := lapidary.Defaults()
+	p.Temperature, p.MaxTokens = 0, s.recipe.Eval.MaxTokens
+	for _, prompt := range s.recipe.Eval.Prompts {
+		var text strings.Builder
+		for token, err := range m.Generate(ctx, prompt, p) {
+			if err != nil {
+				return texts, err
+			}
+			text.WriteString(token.Text)
+		}
+		texts = append(texts, journal.Text{Step: s.place.Step, Prompt: prompt, Text: text.String()})
+	}
+	return texts, nil
 }
 
 func (s *session) report(r Result) journal.Report {

@@ -160,7 +160,17 @@ func (s *session) export(ctx context.Context) (string, error) {
 	if info, err := os.Stat(from); err != nil || !info.IsDir() {
 		return "", fmt.Errorf("%s is not a folder: all weights of a Hugging Face folder can be trained (lapidary convert makes one), or an adapter beside any file", from)
 	}
-	return to, s.exportFolder(ctx, from, to)
+	part := to + ".part"
+	if err := os.RemoveAll(part); err != nil {
+		return "", err
+	}
+	if err := s.exportFolder(ctx, s.base.checkpoint, from, part); err != nil {
+		return "", err
+	}
+	if err := os.RemoveAll(to); err != nil {
+		return "", err
+	}
+	return to, os.Rename(part, to)
 }
 
 // into puts the trained values into an adapter.
@@ -184,14 +194,10 @@ func (m *machine) into(a *adapter.Adapter) error {
 	return nil
 }
 
-// exportFolder copies a folder, its weights replaced by what was trained, in
-// float32 where they were.
-func (s *session) exportFolder(ctx context.Context, from, to string) error {
-	part := to + ".part"
-	if err := os.RemoveAll(part); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(part, 0o755); err != nil {
+// exportFolder copies a checkpoint's folder, its weights replaced by what was
+// trained, in float32 where they were.
+func (s *session) exportFolder(ctx context.Context, c *checkpoint.Checkpoint, from, to string) error {
+	if err := os.MkdirAll(to, 0o755); err != nil {
 		return err
 	}
 	entries, err := os.ReadDir(from)
@@ -199,14 +205,18 @@ func (s *session) exportFolder(ctx context.Context, from, to string) error {
 		return err
 	}
 	for _, e := range entries {
-		source, dest := filepath.Join(from, e.Name()), filepath.Join(part, e.Name())
+		source, dest := filepath.Join(from, e.Name()), filepath.Join(to, e.Name())
 		switch {
 		case strings.HasPrefix(e.Name(), "."):
 			continue
 		case e.IsDir():
-			err = os.CopyFS(dest, os.DirFS(source))
+			if part, none := c.Part(e.Name()); none == nil { // a dense layer behind an encoder
+				err = s.exportFolder(ctx, part, source, dest)
+			} else {
+				err = os.CopyFS(dest, os.DirFS(source))
+			}
 		case strings.HasSuffix(e.Name(), ".safetensors"):
-			err = s.exportWeights(ctx, source, dest)
+			err = s.exportWeights(ctx, c, source, dest)
 		default:
 			var text []byte
 			if text, err = os.ReadFile(source); err == nil {
@@ -217,14 +227,11 @@ func (s *session) exportFolder(ctx context.Context, from, to string) error {
 			return err
 		}
 	}
-	if err := os.RemoveAll(to); err != nil {
-		return err
-	}
-	return os.Rename(part, to)
+	return nil
 }
 
-// exportWeights writes one file of weights anew.
-func (s *session) exportWeights(ctx context.Context, from, to string) error {
+// exportWeights writes one of a checkpoint's files of weights anew.
+func (s *session) exportWeights(ctx context.Context, of *checkpoint.Checkpoint, from, to string) error {
 	c, err := checkpoint.Open(from)
 	if err != nil {
 		return err
@@ -243,7 +250,7 @@ func (s *session) exportWeights(ctx context.Context, from, to string) error {
 	}
 	return adapter.WriteWhole(to, func(w io.Writer) error {
 		return checkpoint.StreamSafetensors(w, tensors, func(w io.Writer, t checkpoint.Tensor) error {
-			values, err := s.machine.whole(canonical[t.Name], s.base.checkpoint)
+			values, err := s.machine.whole(canonical[t.Name], of)
 			if err != nil || values == nil {
 				if err == nil {
 					_, err = w.Write(t.Data)
@@ -263,8 +270,14 @@ func (m *machine) whole(t checkpoint.Tensor, c *checkpoint.Checkpoint) ([]float3
 		return nil, nil
 	}
 	var values []float32
+	elsewhere := false
 	for _, w := range m.weights {
 		if w.weight.Name() != t.Name {
+			continue
+		}
+		from, in := within(w.weight.Stored().Data, mapped.Data)
+		if !in { // of that name in another part of the checkpoint
+			elsewhere = true
 			continue
 		}
 		if values == nil {
@@ -277,11 +290,20 @@ func (m *machine) whole(t checkpoint.Tensor, c *checkpoint.Checkpoint) ([]float3
 		if err != nil {
 			return nil, err
 		}
-		at := int(uintptr(unsafe.Pointer(unsafe.SliceData(w.weight.Stored().Data)))-uintptr(unsafe.Pointer(unsafe.SliceData(mapped.Data)))) * len(values) / len(mapped.Data) //nolint:gosec // where a part lies in its tensor
-		if at < 0 || at+len(part) > len(values) {
+		at := from * len(values) / len(mapped.Data)
+		if at+len(part) > len(values) {
 			return nil, fmt.Errorf("tensor %s: a part of it is not where it was", t.Name)
 		}
 		copy(values[at:], part)
 	}
+	if values == nil && elsewhere {
+		return nil, fmt.Errorf("tensor %s: what was trained of it is not where it was", t.Name)
+	}
 	return values, nil
+}
+
+// within is where a part lies in the bytes of a tensor.
+func within(part, whole []byte) (at int, in bool) {
+	first, last := uintptr(unsafe.Pointer(unsafe.SliceData(whole))), uintptr(unsafe.Pointer(unsafe.SliceData(part))) //nolint:gosec // only compared
+	return int(last - first), last >= first && last-first < uintptr(len(whole))
 }

@@ -38,6 +38,9 @@ type Result struct {
 // Run does what a recipe asks for. Killed at any moment, it goes on with
 // Options.Resume as if it had not been.
 func Run(ctx context.Context, r *recipe.Recipe, o Options) (result Result, err error) {
+	if err := refuse(r); err != nil {
+		return Result{}, err
+	}
 	if o.Say == nil {
 		o.Say = func(string) {}
 	}

@@ -13,7 +13,6 @@ func (r *Recipe) SetDefaults() {
 		Batch:     Batch{Length: 1024},
 		Precision: Float32,
 		Remat:     NoRemat,
-		LossChunk: 16384,
 		Optimizer: Optimizer{
 			Kind: AdamW, Betas: [2]float64{0.9, 0.999}, Eps: 1e-8, Momentum: 0.95, Clip: 1,
 			Groups: []Group{{Pattern: "norm|bias", LRFactor: 1}},

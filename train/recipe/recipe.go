@@ -19,8 +19,8 @@ type Recipe struct {
 	// computed again from each layer's input (layer): less memory, a third more
 	// arithmetic.
 	Remat Remat `yaml:"remat" oneof:"none layer"`
-	// LossChunk is how many entries of the vocabulary the loss looks at at a
-	// time, so that logits of all tokens never exist at once; 0 is all of them.
+	// LossChunk is how many tokens' logits exist at a time at the most; 0 is as
+	// many as take 1 GiB.
 	LossChunk int       `yaml:"loss_chunk" min:"0"`
 	Optimizer Optimizer `yaml:"optimizer"`
 	Schedule  Schedule  `yaml:"schedule"`
@@ -310,7 +310,7 @@ type Eval struct {
 	// Batches is how many are looked at each time; 0 is all that is held out
 	// (the split of a source; 1 holds out all of it).
 	Batches int `yaml:"batches" min:"0"`
-	// Prompts are continued at every evaluation, for the report.
+	// Prompts are continued at the end, for the report.
 	Prompts []string `yaml:"prompts,omitempty"`
 	// MaxTokens is how far.
 	MaxTokens int `yaml:"max_tokens" min:"1"`
