@@ -48,6 +48,10 @@ func configure(r recipe.FromScratch, t *tokenizer.Tokenizer) ([]byte, error) {
 	if !ok {
 		return nil, fmt.Errorf("from_scratch: family %q cannot be made of sizes alone; give a config.json as model.from_scratch.config", r.Family)
 	}
+	const most = 1 << 10 // package gemma's bound
+	if r.Layers < 1 || r.Layers > most {
+		return nil, fmt.Errorf("from_scratch: layers is %d, want 1 to %d", r.Layers, most)
+	}
 	if (r.Pictures != nil || r.Sounds != nil) && r.Family != "gemma4_unified" {
 		return nil, fmt.Errorf("from_scratch: pictures and sounds need family gemma4_unified, and this is %s", r.Family)
 	}

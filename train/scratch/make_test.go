@@ -17,6 +17,8 @@ import (
 	"lapidary/checkpoint/convert"
 	"lapidary/engine/cpu"
 	"lapidary/gemma"
+	"lapidary/media/picture"
+	"lapidary/media/sound"
 	"lapidary/tokenizer"
 	"lapidary/train/recipe"
 )
@@ -152,6 +154,29 @@ func TestSoftTokens(t *testing.T) {
 		if got := softTokens(places); got != want {
 			t.Errorf("%d places: %d, want %d", places, got, want)
 		}
+	}
+}
+
+func TestPicturesOfFourToOneHavePlaces(t *testing.T) {
+	r := small("gemma4_unified")
+	dir := made(t, r, 1)
+	p, err := picture.ReadConfig(os.DirFS(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	side := r.Pictures.Patch * r.Pictures.Pooling
+	for _, size := range [][2]int{{400, 100}, {100, 400}, {64, 48}, {50, 50}} {
+		w, h, err := p.Image.TargetSize(size[0], size[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w/side > r.Pictures.Places || h/side > r.Pictures.Places || w%side != 0 || h%side != 0 {
+			t.Errorf("%v becomes %d × %d, and there are %d places of %d", size, w, h, r.Pictures.Places, side)
+		}
+	}
+	s, err := sound.ReadParams(dir)
+	if err != nil || s.Size != r.Sounds.Samples {
+		t.Errorf("frames of %d samples, %v; want %d", s.Size, err, r.Sounds.Samples)
 	}
 }
 
@@ -357,6 +382,9 @@ func TestMakeRefuses(t *testing.T) {
 		{heads, empty, "4 heads of 16 make 64"},
 		{tower, empty, "a vision tower cannot be made"},
 		{narrow, empty, "vocab_size 160, and the tokenizer has 400 pieces"},
+		{recipe.FromScratch{Family: "gemma4_unified", Vocab: recipe.Vocab{Train: 400}}, empty, "layers is 0, want 1 to 1024"},
+		{recipe.FromScratch{Family: "gemma3", Layers: math.MaxInt, Vocab: recipe.Vocab{Train: 400}}, empty, "want 1 to 1024"},
+		{recipe.FromScratch{Family: "gemma3", Layers: 2, Vocab: recipe.Vocab{Train: 400}}, empty, "config: width is 0"},
 		{small("t5gemma2"), empty, `family "t5gemma2" cannot be made of sizes alone`},
 	} {
 		err := Make(c.r, texts(t), 1, c.dir)
