@@ -151,6 +151,11 @@ func build(ctx context.Context, s *Source, tok Tokenizer, settings Settings) (*C
 	}
 	if err := w.finish(name, meta); err != nil {
 		w.abandon()
+		// On Windows another process that reads the same cache is in the way,
+		// and has what is wanted.
+		if c, err := OpenCache(name); err == nil {
+			return c, nil
+		}
 		return nil, fmt.Errorf("token cache %s: %w", name, err)
 	}
 	return OpenCache(name)
