@@ -20,7 +20,13 @@ type dpo struct{ recipe.Objective }
 
 func (dpo) kind() data.Kind { return data.Preferences }
 
-func (dpo) counts(b data.Batch) float64 { return float64(b.Lines / 2) }
+func (dpo) counts(b data.Batch) float64 {
+	var n float64
+	for i := 0; i < b.Lines; i += 2 {
+		n += float64(min(1, documentOf(b, i)))
+	}
+	return n
+}
 
 func (d dpo) trace(ctx context.Context, s subject, b data.Batch, by float64) (micro, error) {
 	t := s.engine.Trace(b.Length)
@@ -36,9 +42,13 @@ func (d dpo) trace(ctx context.Context, s subject, b data.Batch, by float64) (mi
 	if err != nil {
 		return nil, err
 	}
+	pairs := make([]float32, b.Lines/2) // what each counts: nothing where there is none
+	for i := range pairs {
+		pairs[i] = float32(by) * float32(min(1, documentOf(b, 2*i)))
+	}
 	in := []engine.Tensor{rowLosses(t, x, s.head(), want.ids), rowLosses(t, reference, s.head(), want.ids)}
 	l := t.Apply(graph.Operation{
-		Key: keyed("dpo", d.Beta, d.LabelSmoothing, b.Lines, by), In: in, Floats: [][]float32{want.weights}, Rows: 1, Width: 1,
+		Key: keyed("dpo", d.Beta, d.LabelSmoothing, b.Lines), In: in, Floats: [][]float32{want.weights, pairs}, Rows: 1, Width: 1,
 		Lower: func(l *graph.Lowering) *Node {
 			margin := func(losses *Node) *Node { // log p(chosen) − log p(rejected), [pairs]
 				each := ReduceSum(Reshape(Mul(Reshape(wide(losses), len(want.weights)), l.Data[0]), b.Lines/2, 2, b.Length), 2)
@@ -49,7 +59,7 @@ func (d dpo) trace(ctx context.Context, s subject, b data.Batch, by float64) (mi
 			if d.LabelSmoothing > 0 {
 				loss = Add(loss, times(softplus(z), d.LabelSmoothing))
 			}
-			return Reshape(times(ReduceAllSum(loss), by), 1, 1)
+			return Reshape(ReduceAllSum(Mul(loss, l.Data[1])), 1, 1)
 		},
 	})
 	return t.Record(l, l)
