@@ -54,6 +54,12 @@ func newObjective(ctx context.Context, s *session) (objective, error) {
 		return newClassify(o, c, names, s.set.Classes)
 	case recipe.Distill:
 		return s.newDistill(ctx)
+	case recipe.SpanDenoise:
+		d, err := newDenoise(o, s.recipe.Seed, c, s.base.tokenizer)
+		if err == nil {
+			s.options.Say(fmt.Sprintf("spans are marked by <unused0> to <unused%d>", len(d.marks)-1))
+		}
+		return d, err
 	}
 	return nil, fmt.Errorf("objective %s is not built yet", o.Kind)
 }

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"lapidary/checkpoint"
@@ -103,7 +104,14 @@ func formOf(r recipe.FromScratch) (form, error) {
 	if strings.HasPrefix(family, "gemma4") {
 		return fourForm, nil
 	}
-	return threeForm, nil
+	f := threeForm
+	if strings.HasPrefix(family, "t5") {
+		f.special = slices.Clone(f.special)
+		for i := range min(100, (r.Vocab.Train-256)/8) { // Gemma 2 has 99; span corruption marks spans with them
+			f.special = append(f.special, fmt.Sprintf("<unused%d>", i))
+		}
+	}
+	return f, nil
 }
 
 // putSettings writes what is neither weights nor vocabulary.
