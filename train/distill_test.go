@@ -7,8 +7,11 @@ import (
 	"strings"
 	"testing"
 
+	"lapidary/checkpoint"
+	"lapidary/engine/graph"
 	"lapidary/gemma"
 	"lapidary/train/data"
+	"lapidary/train/recipe"
 )
 
 const gemma2 = "../gemma/testdata/goldens/gemma2_text"
@@ -128,4 +131,83 @@ out: OUT
 	if !(second.Loss < 2.5) || second.Steps != 20 {
 		t.Errorf("a loss of %v after %d steps", second.Loss, second.Steps)
 	}
+}
+
+// TestPrecisionAndRemat: every objective can be computed in halves, and with
+// layers' activations made again.
+func TestPrecisionAndRemat(t *testing.T) {
+	texts := [][]int32{{2, 7, 8, 9, 10, 11}, {2, 7, 8, 19, 20, 21}, {2, 30, 31, 40}, {2, 30, 31, 41, 42, 43, 44}}
+	labelled := linesOf(8, 1, texts...)
+	labelled.Labels = []int32{0, 1, 0, 1}
+	for name, c := range map[string]struct {
+		path string
+		goal func(s subject) objective
+		b    data.Batch
+	}{
+		"contrastive": {embeddingGemma, func(subject) objective { return contrastive{0.1, []int{8, 16}} }, linesOf(8, 2, texts...)},
+		"classify":    {classifier, func(subject) objective { return classify{labels: []int32{2, 0}} }, labelled},
+		"denoise":     {"../gemma/testdata/goldens/t5gemma", func(subject) objective { return corrupting }, filled(2, 40, 17)},
+		"distill": {gemma3, func(s subject) objective {
+			known, err := newTeacher(s.engine, gemma2)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { known.checkpoint.Close() })
+			return &distill{temperature: 2, mix: 0.5, teacher: known}
+		}, linesOf(8, 1, texts...)},
+		"dpo": {gemma3, func(subject) objective { return dpo{recipe.Objective{Beta: 0.1}} }, linesOf(8, 2, texts...)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var losses, lengths []float64
+			for _, half := range []bool{false, true} {
+				s := openedAs(t, c.path, half)
+				goal := c.goal(s)
+				r, err := goal.trace(t.Context(), s, c.b, 1/goal.counts(c.b))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, remat := range []bool{false, true} {
+					m := testMachine(t, s, adamW, goal, c.b)
+					m.remat = remat
+					by, loss, err := m.gradients([]micro{r})
+					if err != nil {
+						t.Fatal(err)
+					}
+					first, err := read(by[0], m.weights[0].Dims)
+					if err != nil {
+						t.Fatal(err)
+					}
+					losses, lengths = append(losses, loss), append(lengths, norm(first))
+				}
+			}
+			for i := range losses {
+				if off := math.Abs(losses[i] - losses[0]); !(off <= 0.03*losses[0]) || i == 1 && off > 1e-5 {
+					t.Errorf("losses %v", losses)
+				}
+				if off := math.Abs(lengths[i] - lengths[0]); !(off <= 0.1*lengths[0]) || i == 1 && off > 1e-4*lengths[0] {
+					t.Errorf("gradients of lengths %v", lengths)
+				}
+			}
+		})
+	}
+}
+
+// openedAs is opened, in bfloat16 or not.
+func openedAs(t *testing.T, path string, half bool) subject {
+	t.Helper()
+	e, err := graph.New(graph.Options{Backend: "go", Half: half})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close() })
+	c, err := checkpoint.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	m, err := gemma.Load(c, e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return subject{engine: e, model: m}
 }
