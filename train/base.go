@@ -119,7 +119,7 @@ func (b *base) adapt(r *recipe.Recipe) (err error) {
 	}
 	c := adapter.Config{
 		Rank: a.Rank, Alpha: a.Alpha, RsLoRA: a.Kind == recipe.RSLoRA, DoRA: a.Kind == recipe.DoRA,
-		TargetModules: a.Targets, BaseModel: r.Model.Name, Task: "CAUSAL_LM",
+		TargetModules: a.Targets, BaseModel: r.Model.Name, Task: task(r.Objective.Kind, b.model.Config()),
 	}
 	rng := rand.New(rand.NewPCG(r.Seed, 0x10ca))
 	if b.adapter, err = adapter.New(c, b.model.Linears(), b.model.Weight, rng); err != nil {
@@ -127,6 +127,19 @@ func (b *base) adapt(r *recipe.Recipe) (err error) {
 	}
 	b.bound, err = b.model.TrainAdapter(b.adapter)
 	return err
+}
+
+// task is what PEFT calls what an adapter was trained for.
+func task(o recipe.ObjectiveKind, c gemma.Config) string {
+	switch {
+	case o == recipe.Contrastive:
+		return "FEATURE_EXTRACTION"
+	case o == recipe.Classify:
+		return "SEQ_CLS"
+	case c.Encoder != nil:
+		return "SEQ_2_SEQ_LM"
+	}
+	return "CAUSAL_LM"
 }
 
 // build makes the machine of the weights that a batch has gradients for.

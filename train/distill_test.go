@@ -144,7 +144,7 @@ func TestPrecisionAndRemat(t *testing.T) {
 		goal func(s subject) objective
 		b    data.Batch
 	}{
-		"contrastive": {embeddingGemma, func(subject) objective { return contrastive{0.1, []int{8, 16}} }, linesOf(8, 2, texts...)},
+		"contrastive": {embeddingGemma, func(subject) objective { return contrastive{0.5, []int{8, 16}} }, linesOf(8, 2, texts...)},
 		"classify":    {classifier, func(subject) objective { return classify{labels: []int32{2, 0}} }, labelled},
 		"denoise":     {"../gemma/testdata/goldens/t5gemma", func(subject) objective { return corrupting }, filled(2, 40, 17)},
 		"distill": {gemma3, func(s subject) objective {

@@ -105,3 +105,21 @@ func TestDPO(t *testing.T) {
 		holdsOn(t, adapterMachine(t, s, a), s, goal, b, want, names...)
 	}
 }
+
+// TestAdapterTask: an adapter says what it was trained for.
+func TestAdapterTask(t *testing.T) {
+	text, _ := opened(t, gemma3)
+	translator, _ := opened(t, "../gemma/testdata/goldens/t5gemma")
+	for _, c := range []struct {
+		o    recipe.ObjectiveKind
+		s    subject
+		want string
+	}{
+		{recipe.NextToken, text, "CAUSAL_LM"}, {recipe.DPO, text, "CAUSAL_LM"}, {recipe.Classify, text, "SEQ_CLS"},
+		{recipe.Contrastive, text, "FEATURE_EXTRACTION"}, {recipe.SpanDenoise, translator, "SEQ_2_SEQ_LM"},
+	} {
+		if got := task(c.o, c.s.model.Config()); got != c.want {
+			t.Errorf("%s: %s, want %s", c.o, got, c.want)
+		}
+	}
+}
