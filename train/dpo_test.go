@@ -9,6 +9,7 @@ import (
 	"lapidary/adapter"
 	"lapidary/engine/graph"
 	"lapidary/gemma"
+	"lapidary/train/data"
 	"lapidary/train/optimizer"
 	"lapidary/train/recipe"
 )
@@ -121,5 +122,56 @@ func TestAdapterTask(t *testing.T) {
 		if got := task(c.o, c.s.model.Config()); got != c.want {
 			t.Errorf("%s: %s, want %s", c.o, got, c.want)
 		}
+	}
+}
+
+// TestAdapters: what learns from an adapter's model learns through the adapter,
+// an encoder's part of it included.
+func TestAdapters(t *testing.T) {
+	texts := [][]int32{{2, 7, 8, 9, 10, 11}, {2, 7, 8, 19, 20, 21}, {2, 30, 31, 40}, {2, 30, 31, 41, 42, 43, 44}}
+	labelled := linesOf(8, 1, texts...)
+	labelled.Labels = []int32{0, 1, 0, 1}
+	for name, c := range map[string]struct {
+		path string
+		goal objective
+		b    data.Batch
+	}{
+		"contrastive": {embeddingGemma, contrastive{0.5, []int{8, 16}}, linesOf(8, 2, texts...)},
+		"classify":    {classifier, classify{labels: []int32{2, 0}}, labelled},
+		"denoise":     {"../gemma/testdata/goldens/t5gemma", corrupting, filled(2, 40, 17)},
+		"next token":  {gemma3, nextToken{}, linesOf(8, 1, texts...)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := opened(t, c.path)
+			a := someAdapter(t, s.model)
+			loss := func(m *machine) float64 {
+				r, err := c.goal.trace(t.Context(), s, c.b, 1/c.goal.counts(c.b))
+				if err != nil {
+					t.Fatal(err)
+				}
+				v, err := m.evaluate([]micro{r})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return v
+			}
+			without := loss(testMachine(t, s, adamW, c.goal, c.b))
+			var err error
+			if s.adapter, err = s.model.TrainAdapter(a); err != nil {
+				t.Fatal(err)
+			}
+			m := adapterMachine(t, s, a)
+			with := loss(m)
+			if math.Abs(with-without) < 1e-3 {
+				t.Errorf("a loss of %v with the adapter and %v without", with, without)
+			}
+			var names []string
+			for _, x := range a.Tensors() {
+				if strings.Contains(x.Name, "layers.1.") {
+					names = append(names, x.Name)
+				}
+			}
+			holdsOn(t, m, s, c.goal, c.b, with, names...)
+		})
 	}
 }
