@@ -211,6 +211,15 @@ func TestContrastiveRefused(t *testing.T) {
 	if _, err := newContrastive(recipe.Objective{Temperature: 1, Dims: []int{4096}}, s.model.Config()); err == nil || !strings.Contains(err.Error(), "4096") {
 		t.Errorf("dims past the embedding: %v", err)
 	}
+	r := &recipe.Recipe{Objective: recipe.Objective{Kind: recipe.Contrastive, Temperature: 1}, Batch: recipe.Batch{Micro: 1}}
+	alone := &session{recipe: r, subject: s, set: &data.Set{Kind: data.Contrasts, Parts: 2}}
+	if _, err := newObjective(t.Context(), alone); err == nil || !strings.Contains(err.Error(), "no negatives") {
+		t.Errorf("pairs one at a time: %v", err)
+	}
+	alone.set.Parts = 3
+	if _, err := newObjective(t.Context(), alone); err != nil {
+		t.Errorf("pairs with negatives one at a time: %v", err)
+	}
 }
 
 // TestExportParts: the layers behind an encoder, in folders of their own, are

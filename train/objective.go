@@ -45,6 +45,9 @@ func newObjective(ctx context.Context, s *session) (objective, error) {
 		}
 		return dpo{o}, nil
 	case recipe.Contrastive:
+		if s.set.Kind == data.Contrasts && s.set.Parts == 2 && s.recipe.Batch.Micro == 1 {
+			return nil, fmt.Errorf("batch.micro: 1 pair at a time, and the data gives no negatives: contrastive tells a pair from the others of its micro-batch")
+		}
 		return newContrastive(o, c)
 	case recipe.Classify:
 		names, err := labelNames(s.base.checkpoint.ConfigJSON())
