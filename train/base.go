@@ -82,7 +82,9 @@ func (s *session) open(ctx context.Context) error {
 	if b.tokenizer, err = tokenizer.Open(b.checkpoint); err != nil {
 		return err
 	}
-	b.template, _ = chat.Open(b.checkpoint) // without one, data that needs it is refused
+	if b.template, err = chat.Open(b.checkpoint); err != nil { // a pretrained model learns its family's turns
+		b.template = chat.BuiltIn(b.model.Config().Family)
+	}
 	if err := b.adapt(s.recipe); err != nil {
 		return err
 	}
