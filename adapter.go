@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"lapidary/adapter"
+	"lapidary/chat"
 	"lapidary/engine"
 	"lapidary/gemma"
 	"lapidary/generate"
@@ -105,8 +106,25 @@ func (m *Model) openAdapters(ctx context.Context, o options) error {
 			return err
 		}
 		sum = append(sum, adapter.Weighted{Adapter: a, By: share.by})
+		if err := m.turns(a); err != nil {
+			return fmt.Errorf("%s: %w", a.Path, err)
+		}
 	}
 	return m.core.adapt(sum)
+}
+
+// turns takes the chat template that an adapter was trained with: it makes a
+// pretrained model chat.
+func (m *Model) turns(a *adapter.Adapter) error {
+	source, err := a.ChatTemplate()
+	if err != nil || source == "" {
+		return err
+	}
+	t, err := chat.Parse(source)
+	if err == nil {
+		m.template = func() (*chat.Template, error) { return t, nil }
+	}
+	return err
 }
 
 // Adapted is the model with other adapters beside its weights, in place of those

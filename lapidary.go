@@ -95,6 +95,7 @@ func open(ctx context.Context, name string, o options) (m *Model, err error) {
 	if m.checkpoint, err = checkpoint.Open(m.local.Path); err != nil {
 		return nil, err
 	}
+	m.template = sync.OnceValues(func() (*chat.Template, error) { return chat.Open(m.checkpoint) })
 	if err = m.load(o); err == nil {
 		err = m.openAdapters(ctx, o)
 	}
@@ -105,7 +106,6 @@ func open(ctx context.Context, name string, o options) (m *Model, err error) {
 		_ = m.release() // what went wrong before it matters more
 		return nil, err
 	}
-	m.template = sync.OnceValues(func() (*chat.Template, error) { return chat.Open(m.checkpoint) })
 	m.embedding = sync.OnceValues(m.readEmbedding)
 	return m, nil
 }

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unsafe"
 
@@ -16,8 +17,10 @@ import (
 
 	"lapidary/adapter"
 	"lapidary/checkpoint"
+	"lapidary/train/data"
 	"lapidary/train/journal"
 	"lapidary/train/recipe"
+	"lapidary/train/scratch"
 )
 
 // names of a checkpoint's files: what is trained, and the optimiser's state.
@@ -154,7 +157,10 @@ func (s *session) export(ctx context.Context) (string, error) {
 		if err := s.machine.into(a); err != nil {
 			return "", err
 		}
-		return to, a.Write(to)
+		if err := a.Write(to); err != nil {
+			return "", err
+		}
+		return to, s.exportTemplate(to)
 	}
 	from := s.base.checkpoint.Path()
 	if info, err := os.Stat(from); err != nil || !info.IsDir() {
@@ -171,6 +177,23 @@ func (s *session) export(ctx context.Context) (string, error) {
 		return "", err
 	}
 	return to, os.Rename(part, to)
+}
+
+// exportTemplate leaves the chat template beside an adapter that has learnt from
+// conversations.
+func (s *session) exportTemplate(to string) error {
+	spec, err := s.sources()
+	if err != nil || !slices.ContainsFunc(spec.Sources, func(d data.Source) bool { return d.Chats() }) {
+		return err
+	}
+	source := s.base.template.Source()
+	if source == "" {
+		source = scratch.ChatTemplate(s.base.model.Config().Family)
+	}
+	return adapter.WriteWhole(filepath.Join(to, adapter.TemplateFile), func(w io.Writer) error {
+		_, err := io.WriteString(w, source)
+		return err
+	})
 }
 
 // into puts the trained values into an adapter.

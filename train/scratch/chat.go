@@ -1,5 +1,7 @@
 package scratch
 
+import "strings"
+
 // turns is Gemma 3's form of a conversation: what the system says begins the
 // first user's turn.
 const turns = `{{ bos_token }}
@@ -61,3 +63,11 @@ var (
 		},
 	}
 )
+
+// ChatTemplate is the Jinja form of a family's turns, as Make writes it.
+func ChatTemplate(family string) string {
+	if strings.HasPrefix(family, "gemma4") {
+		return channels
+	}
+	return turns
+}
