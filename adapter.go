@@ -2,12 +2,14 @@ package lapidary
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strconv"
 	"strings"
 
 	"lapidary/adapter"
+	"lapidary/adapter/builtin"
 	"lapidary/chat"
 	"lapidary/engine"
 	"lapidary/gemma"
@@ -110,7 +112,35 @@ func (m *Model) openAdapters(ctx context.Context, o options) error {
 			return fmt.Errorf("%s: %w", a.Path, err)
 		}
 	}
+	if len(sum) == 0 && o.chat {
+		return m.openChat()
+	}
 	return m.core.adapt(sum)
+}
+
+// openChat gives a pretrained model the adapter that is built in for it.
+func (m *Model) openChat() error {
+	if _, err := m.template(); !errors.Is(err, chat.ErrNoTemplate) {
+		return nil // it has been tuned, or has a template that says what is wrong with it
+	}
+	a, source, err := builtin.Chat(m.local.SHA256())
+	if err != nil || a == nil {
+		return err
+	}
+	if err := m.speak(source); err != nil {
+		return err
+	}
+	return m.core.adapt([]adapter.Weighted{{Adapter: a, By: 1}})
+}
+
+// WithChat makes a pretrained model chat with the adapter that is built in for
+// it: there is one for gemma3:270m-pt. A model that was tuned to chat, or is
+// given an adapter, stays as it is, and so does any other.
+func WithChat() Option {
+	return func(o *options) error {
+		o.chat = true
+		return nil
+	}
 }
 
 // turns takes the chat template that an adapter was trained with: it makes a
@@ -120,6 +150,11 @@ func (m *Model) turns(a *adapter.Adapter) error {
 	if err != nil || source == "" {
 		return err
 	}
+	return m.speak(source)
+}
+
+// speak gives the model a chat template.
+func (m *Model) speak(source string) error {
 	t, err := chat.Parse(source)
 	if err == nil {
 		m.template = func() (*chat.Template, error) { return t, nil }

@@ -54,6 +54,7 @@ type options struct {
 	bare     bool // a tokenizer may be missing
 	progress hub.Progress
 	adapters []namedShare
+	chat     bool // with the adapter that is built in for it
 
 	speculation string
 	draft       string        // a model's name, "" for none

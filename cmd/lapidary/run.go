@@ -198,6 +198,9 @@ func (f *runFlags) load(c *cobra.Command, model string) (*lapidary.Model, time.D
 		}
 	}
 	began := time.Now()
+	if !f.raw {
+		opts = append(opts, lapidary.WithChat())
+	}
 	m, err := f.open(c.Context(), model, opts...)
 	return m, time.Since(began), err
 }
