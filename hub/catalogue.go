@@ -27,7 +27,8 @@ type Entry struct {
 
 // EntrySource is one place that a catalogue model comes from.
 type EntrySource struct {
-	// Ref is the source as a user would write it: hf:…, ollama:…, pypi:….
+	// Ref is the source as a user would write it: hf:…, ollama:…, pypi:…; or
+	// "built-in" for what is part of the program.
 	Ref string `json:"ref"`
 	// Size and SHA256 promise what the file must be; 0 and "" where only the
 	// source itself says so.
@@ -136,6 +137,10 @@ func (s *Store) sources(ref reference) (reference, []source, error) {
 	}
 	var all []source
 	for _, es := range e.Sources {
+		if es.Ref == builtInRef {
+			all = append(all, builtIn{es, e.licenceTerms})
+			continue
+		}
 		if len(es.Slices) > 0 {
 			all = append(all, packaged{es, e.licenceTerms})
 			continue

@@ -4,6 +4,7 @@
 // machine, [Store.Pull] brings it there:
 //
 //	gemma3:270m-pt               a name in the catalogue or in the store
+//	tiny                         the model that is built in
 //	./model.gguf, folder/        files of the user's own, used where they are
 //	hf:org/repo[/file][@rev]     Hugging Face; hf:org/repo:Q4_K_M picks a GGUF file
 //	ollama:name:tag              an Ollama registry

@@ -104,6 +104,9 @@ func (e *pullError) Error() string {
 	if errors.As(e.errs, &away) {
 		s += "; check the network, or name a proxy with HTTPS_PROXY"
 	}
+	if e.name == DefaultModel() && !errors.Is(e.errs, ErrNoSpace) && !errors.Is(e.errs, ErrChecksum) {
+		s += "; without it there is the built-in demonstration: lapidary run " + BuiltIn
+	}
 	return s
 }
 

@@ -57,6 +57,9 @@ func (s *Store) remove(ctx context.Context, ref reference) (freed int64, err err
 }
 
 func (s *Store) nothingToRemove(ctx context.Context, ref reference) error {
+	if ref.kind == kindName && ref.text == BuiltIn+":latest" {
+		return fmt.Errorf("%s is part of this program and has no copy in the store; there is nothing to remove", BuiltIn)
+	}
 	l, err := s.Resolve(ctx, ref.text)
 	if err == nil {
 		return fmt.Errorf("%s is not in the store: %s belongs to another program; remove it there", ref.text, l.Path)

@@ -14,6 +14,8 @@ import (
 
 // Resolve finds the model that a MODEL argument means, without a network: a
 // name in the store, a model that another program keeps, a file, or a folder.
+// [BuiltIn] is written into the store the first time or, where that cannot be
+// written, among the temporary files.
 // Its errors say what to do: ErrNotPulled wraps those of models that Pull can
 // bring, ErrUnknown those that nobody knows.
 func (s *Store) Resolve(ctx context.Context, name string) (Local, error) {
@@ -26,6 +28,9 @@ func (s *Store) Resolve(ctx context.Context, name string) (Local, error) {
 	}
 	if ref.kind == kindPath {
 		return s.resolvePath(ref)
+	}
+	if ref.kind == kindName && ref.text == BuiltIn+":latest" {
+		return s.resolveBuiltIn(ctx, ref)
 	}
 	if l, err := read(s.modelDir(ref)); err == nil || !isMissing(err) {
 		return l, err
