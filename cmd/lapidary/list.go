@@ -52,7 +52,7 @@ func listLocal(w io.Writer, asJSON bool) error {
 		return cmp.Or(printJSON(w, map[string]any{"models": rows}), broken)
 	}
 	if len(rows) == 0 {
-		fmt.Fprintf(w, "no models in %s; try: lapidary pull %s\n", store.Root(), hub.DefaultModel())
+		fmt.Fprintf(w, "no models in %s; try: lapidary pull %s; or, without a network: lapidary run %s\n", store.Root(), hub.DefaultModel(), hub.BuiltIn)
 		return broken
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
