@@ -14,7 +14,6 @@ import (
 	. "github.com/gomlx/gomlx/core/graph" //nolint:revive,staticcheck // formulas of graph operations read like formulas
 	"github.com/gomlx/gomlx/support/exceptions"
 
-	"lapidary/engine"
 	"lapidary/engine/graph"
 	"lapidary/engine/graph/plugin"
 	"lapidary/train/optimizer"
@@ -32,6 +31,7 @@ type machine struct {
 
 	weights  []*trained
 	of       map[*graph.Weight]*trained
+	inverses map[*graph.Weight]inverse // of DoRA
 	programs map[string]*Graph
 }
 
@@ -46,7 +46,7 @@ type trained struct {
 
 // newMachine puts the weights that are trained on the device.
 func newMachine(e *graph.Engine, o optimizer.Optimizer, clip float64, remat bool, weights []*graph.Weight, parameters []optimizer.Parameter) (*machine, error) {
-	m := &machine{engine: e, optimizer: o, clip: clip, remat: remat, of: map[*graph.Weight]*trained{}, programs: map[string]*Graph{}}
+	m := &machine{engine: e, optimizer: o, clip: clip, remat: remat, of: map[*graph.Weight]*trained{}, inverses: map[*graph.Weight]inverse{}, programs: map[string]*Graph{}}
 	plugin.Donate(e.Backend(), func(name string) bool { return strings.HasPrefix(name, donated) })
 	for i, w := range weights {
 		values, err := w.Values()
@@ -262,9 +262,11 @@ type parameters struct {
 func (p *parameters) lower(r micro, remat bool) []*Node {
 	weights := make([]*Node, len(r.Weights))
 	for i, w := range r.Weights {
+		rows, cols := w.Dims()
 		if t, ok := p.machine.of[w]; ok {
-			rows, cols := w.Dims()
 			weights[i] = Reshape(p.masters[slices.Index(p.machine.weights, t)], rows, cols)
+		} else if by, ok := p.machine.inverses[w]; ok {
+			weights[i] = ConvertDType(p.inverseLengths(by, r, rows, cols), p.machine.engine.Type())
 		} else {
 			weights[i] = p.frozen[w]
 		}
@@ -319,7 +321,10 @@ func (m *machine) run(kind string, r micro, build func(p *parameters) []*Node, e
 }
 
 func (m *machine) frozen(r micro) []*graph.Weight {
-	return slices.DeleteFunc(slices.Clone(r.Weights), func(w *graph.Weight) bool { return m.of[w] != nil })
+	return slices.DeleteFunc(slices.Clone(r.Weights), func(w *graph.Weight) bool {
+		_, follows := m.inverses[w]
+		return m.of[w] != nil || follows
+	})
 }
 
 func (m *machine) program(key string, build func(g *Graph) []*Node) (*Graph, error) {
@@ -366,9 +371,4 @@ func deviceError(err error) error {
 func read(b compute.Buffer, dims []int) ([]float32, error) {
 	values := make([]float32, size(dims))
 	return values, deviceError(b.ToFlatData(values))
-}
-
-// add is x + y, numbers of a trace.
-func add(t *graph.Trace, x, y engine.Tensor) engine.Tensor {
-	return t.Apply(graph.Operation{Key: "sum", In: []engine.Tensor{x, y}, Rows: 1, Width: 1, Lower: func(l *graph.Lowering) *Node { return Add(l.In[0], l.In[1]) }})
 }

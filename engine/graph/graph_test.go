@@ -4,8 +4,6 @@ import (
 	"os"
 	"testing"
 
-	_ "github.com/gomlx/compute/gobackend"
-
 	"lapidary/engine"
 	"lapidary/engine/enginetest"
 	"lapidary/engine/graph"
