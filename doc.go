@@ -20,6 +20,9 @@
 //		fmt.Print(t.Text)
 //	}
 //
+// "tiny" in place of the name needs no download: it is built in, 3.6 MB large,
+// and shows how everything works. What it says is nonsense.
+//
 // # Concepts
 //
 // A model's name is a catalogue name, a path, or a source such as

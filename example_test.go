@@ -45,6 +45,26 @@ func Example() {
 	// 17 tokens, then: stop
 }
 
+// The model "tiny" is built in: it needs no network, and makes no sense.
+func ExampleOpen_offline() {
+	ctx := context.Background()
+	m, err := lapidary.Open(ctx, "tiny")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close()
+	p := lapidary.Defaults()
+	p.Temperature, p.MaxTokens = 0, 12
+	for t, err := range m.Generate(ctx, "She has 3 apples and buys 2 more. She has", p) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Print(t.Text)
+	}
+	// Output:
+	// 20 more apples than the apples
+}
+
 func ExampleModel_Score() {
 	m := open()
 	defer m.Close()
@@ -106,14 +126,17 @@ func ExampleParams() {
 
 func ExampleModel_NewSession() {
 	ctx := context.Background()
-	m := open()
+	m, err := lapidary.Open(ctx, "tiny")
+	if err != nil {
+		log.Fatal(err)
+	}
 	defer m.Close()
 	s := m.NewSession()
 	defer s.Close()
 
 	p := lapidary.Defaults()
 	p.Temperature, p.MaxTokens = 0, 4
-	text := m.Encode("Once upon a time, in a village by the sea,")
+	text := m.Encode("The president of the United States")
 	for range 2 {
 		for t, err := range s.Generate(ctx, text, p) {
 			if err != nil {
@@ -127,7 +150,7 @@ func ExampleModel_NewSession() {
 	}
 	fmt.Println(m.Detokenize(text))
 	// Output:
-	// 0 of 13 tokens were known already
-	// 16 of 17 tokens were known already
-	// Once upon a time, in a village by the sea, there lived a man named John. He
+	// 0 of 8 tokens were known already
+	// 11 of 12 tokens were known already
+	// The president of the United States, 1999, has
 }
