@@ -54,6 +54,7 @@ No answer changes by it; --speculate off leaves it out.`,
   lapidary run gemma3:4b "What is different in <image> and <image>?" --image a.jpg --image b.jpg
   lapidary run gemma4:e2b "Write down what is said." --audio speech.mp3
   lapidary run gemma3:12b "Write a poem." --draft gemma3:270m
+  lapidary run tiny "The company said" --raw # built in: needs no network, makes no sense
   lapidary run gemma3:4b`,
 		RunE: func(c *cobra.Command, args []string) error { return asMisuse(f.run(c, args)) },
 	}
