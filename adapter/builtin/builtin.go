@@ -35,7 +35,7 @@ func Chat(sha256 string) (a *adapter.Adapter, template string, err error) {
 	if err != nil {
 		return nil, "", err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }() // what is left lies among temporary files
 	if err := unpack(name, dir); err != nil {
 		return nil, "", err
 	}

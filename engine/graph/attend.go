@@ -165,7 +165,7 @@ func (p *Pass) sight(s *look, at [][]slot) []*datum {
 		key += fmt.Sprint(" ", part.memory, part.length, part.sizes)
 	}
 	queries := p.remember("q"+key, func() *datum { return p.querySight(s) })
-	keys := p.remember("k"+key+fmt.Sprint(a.Layer), func() *datum { return p.keySight(s, at) })
+	keys := p.remember("k"+key+fmt.Sprint(a.Layer), func() *datum { return p.keySight(at) })
 	data := []*datum{queries, keys}
 	if !s.queries.full {
 		rows := fmt.Sprint("rows", a.Rows != nil)
@@ -211,7 +211,7 @@ func (p *Pass) querySight(s *look) *datum {
 	return d
 }
 
-func (p *Pass) keySight(s *look, at [][]slot) *datum {
+func (p *Pass) keySight(at [][]slot) *datum {
 	d := &datum{}
 	for _, line := range at {
 		for _, k := range line {

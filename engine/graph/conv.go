@@ -62,9 +62,9 @@ func (p *Pass) CumulativeNorm(x engine.Tensor, n engine.CumulativeNorm) engine.T
 			first += length
 			up := ConvertDType(LowerTriangular(l.g, length), float) // sums over the times up to each
 			count := times(plus(ConvertDType(Iota(l.g, intShape(length, 1), 0), float), 1), float64(width))
-			mean := Div(product(up, ReduceAndKeep(clip, ReduceSum, 1), 1, 0), count)
+			mean := Div(product(up, ReduceAndKeep(clip, ReduceSum, 1), 0), count)
 			off := Sub(clip, mean)
-			variance := Div(product(up, ReduceAndKeep(Square(off), ReduceSum, 1), 1, 0), count)
+			variance := Div(product(up, ReduceAndKeep(Square(off), ReduceSum, 1), 0), count)
 			y := Mul(off, Rsqrt(plus(variance, float64(n.Eps))))
 			y = Mul(Reshape(y, length, width/channels, channels), ExpandLeftToRank(Reshape(wide(l.weights[0]), channels), 3))
 			made = append(made, Reshape(y, length, width))

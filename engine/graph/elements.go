@@ -43,7 +43,7 @@ func (p *Pass) Expect(x engine.Tensor, table engine.Weight, scale float32) engin
 	_, width := table.Dims()
 	return p.one(rows, width, fmt.Sprint("expect", scale), []engine.Tensor{x}, []engine.Weight{table}, nil, func(l *lowering) *node {
 		chances := l.to(softmax(wide(l.in[0]), 1))
-		return l.to(times(wide(product(chances, l.weights[0], 1, 0)), float64(scale)))
+		return l.to(times(wide(product(chances, l.weights[0], 0)), float64(scale)))
 	})
 }
 
@@ -53,9 +53,9 @@ func softmax(x *node, axis int) *node {
 	return Div(y, ReduceAndKeep(y, ReduceSum, axis))
 }
 
-// product contracts an axis of x with one of y, with sums in float32.
-func product(x, y *node, axis, with int) *node {
-	return Dot(x, y).EinsumAxes([][2]int{{axis, with}}, nil)
+// product contracts axis 1 of x with one of y, with sums in float32.
+func product(x, y *node, with int) *node {
+	return Dot(x, y).EinsumAxes([][2]int{{1, with}}, nil)
 }
 
 // normKey and normWeights are what a norm is written down as.
@@ -115,7 +115,7 @@ func (p *Pass) Linear(x engine.Tensor, ws ...engine.Weight) []engine.Tensor {
 	for i, w := range ws {
 		out, _ := w.Dims()
 		ys[i] = p.one(rows, out, "linear", []engine.Tensor{x}, []engine.Weight{w}, nil, func(l *lowering) *node {
-			return product(l.in[0], l.weights[0], 1, 1)
+			return product(l.in[0], l.weights[0], 1)
 		})
 	}
 	return ys
@@ -327,7 +327,7 @@ func (p *Pass) Mean(x engine.Tensor, groups [][]int) engine.Tensor {
 		}
 	}
 	return p.one(len(groups), width, "mean", []engine.Tensor{x}, nil, []*datum{share}, func(l *lowering) *node {
-		return l.to(product(l.data[0], wide(l.in[0]), 1, 0))
+		return l.to(product(l.data[0], wide(l.in[0]), 0))
 	})
 }
 
@@ -346,7 +346,7 @@ func (p *Pass) Experts(x, scores engine.Tensor, e engine.Experts) engine.Tensor 
 		if e.Scale != nil {
 			share = Mul(share, wide(vector(l.weights[2])))
 		}
-		h := Reshape(product(l.in[0], l.weights[0], 1, 1), rows, e.Count, 2, f)
+		h := Reshape(product(l.in[0], l.weights[0], 1), rows, e.Count, 2, f)
 		part := func(i int) *node { return wide(Reshape(SliceAxis(h, 2, AxisRange(i, i+1)), rows, e.Count, f)) }
 		y := Mul(Mul(activate(part(0), e.Activation), part(1)), ExpandAxes(share, -1)) // [R, E, F]
 		down := Reshape(l.weights[1], e.Count, width, f)

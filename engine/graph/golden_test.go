@@ -4,7 +4,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	. "github.com/gomlx/gomlx/core/graph" //nolint:revive,staticcheck // formulas of graph operations read like formulas
+	. "github.com/gomlx/gomlx/core/graph" //nolint:revive // formulas of graph operations read like formulas
 
 	"lapidary/engine"
 	"lapidary/engine/graph"

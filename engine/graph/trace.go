@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"unsafe"
+	"reflect"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
@@ -88,9 +88,9 @@ func (t *tape) promised(src []float32, width int) (engine.Tensor, bool) {
 	if len(src) == 0 {
 		return nil, false
 	}
-	at := uintptr(unsafe.Pointer(&src[0])) //nolint:gosec // only compared: a promise is known by where it lies
+	at := reflect.ValueOf(src).Pointer() // a promise is known by where it lies
 	for _, p := range t.promises {
-		first := uintptr(unsafe.Pointer(&p.numbers[0])) //nolint:gosec // as above
+		first := reflect.ValueOf(p.numbers).Pointer()
 		v := t.values[p.id]
 		if at < first || at+4*uintptr(len(src)) > first+4*uintptr(len(p.numbers)) || v.dims[1] != width {
 			continue

@@ -3,9 +3,9 @@ package goldentest
 import (
 	"cmp"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
-	"unsafe"
 
 	"lapidary/checkpoint"
 	"lapidary/gemma"
@@ -98,7 +98,7 @@ func (c *Case) compare(r golden, loss float32, grads []Gradient, err error) {
 
 // whole puts weights that are parts of one stored tensor together again.
 func whole(grads []Gradient) map[string][]float32 {
-	at := func(g Gradient) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(g.Data))) } //nolint:gosec // where parts lie is their order
+	at := func(g Gradient) uintptr { return reflect.ValueOf(g.Data).Pointer() } // where parts lie is their order
 	slices.SortStableFunc(grads, func(a, b Gradient) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(at(a), at(b)))
 	})

@@ -1,9 +1,9 @@
-// Command chat measures how well a pretrained model chats on the prompts of
+// Command conversation measures how well a pretrained model chats on the prompts of
 // prompts.txt: with an adapter, and without one behind a prompt with solved
 // examples. A chat stops before 160 tokens, does not repeat itself, answers in the
 // language it was asked in, and is right where that can be told.
 //
-//	go run ./recipes/chat [-adapter FOLDER] [-v]
+//	go run ./recipes/conversation [-adapter FOLDER] [-v]
 package main
 
 import (
@@ -57,7 +57,7 @@ func main() {
 	flag.Parse()
 	if err := run(context.Background(), *model, *adapter, *verbose); err != nil {
 		fmt.Fprintln(os.Stderr, "chat:", err)
-		os.Exit(1) //nolint:gocritic,revive // nothing is left to close
+		os.Exit(1) //nolint:forbidigo // this is main
 	}
 }
 
@@ -177,7 +177,9 @@ func repeats(answer string) bool {
 // guess is the language with the most words in the answer; "en" of none, since
 // an answer may be a name.
 func guess(answer string) string {
-	all := strings.FieldsFunc(strings.ToLower(answer), func(r rune) bool { return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzäöüßéèêàçñíóúá'", r) })
+	all := strings.FieldsFunc(strings.ToLower(answer), func(r rune) bool {
+		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzäöüßéèêàçñíóúá'", r)
+	})
 	best, most := "en", 0
 	for _, language := range []string{"en", "de", "fr", "es"} {
 		n := 0
