@@ -163,6 +163,9 @@ func (s *session) build(ctx context.Context) error {
 	}
 	all := optimizer.Parameters(s.recipe.Optimizer, names, dims)
 	s.machine, err = newMachine(s.base.engine, o, s.recipe.Optimizer.Clip, s.recipe.Remat == recipe.RematLayer, weights, all)
+	if err == nil && s.base.adapter != nil {
+		s.machine.follow(s.base.model, s.base.bound, s.base.adapter)
+	}
 	return err
 }
 
