@@ -9,9 +9,9 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
-	"unsafe"
 
 	"github.com/gomlx/compute"
 
@@ -327,6 +327,6 @@ func (m *machine) whole(t checkpoint.Tensor, c *checkpoint.Checkpoint) ([]float3
 
 // within is where a part lies in the bytes of a tensor.
 func within(part, whole []byte) (at int, in bool) {
-	first, last := uintptr(unsafe.Pointer(unsafe.SliceData(whole))), uintptr(unsafe.Pointer(unsafe.SliceData(part))) //nolint:gosec // only compared
+	first, last := reflect.ValueOf(whole).Pointer(), reflect.ValueOf(part).Pointer()
 	return int(last - first), last >= first && last-first < uintptr(len(whole))
 }

@@ -77,6 +77,8 @@ type session struct {
 	curve      recipe.Curve
 	loss       float64
 	validation float64
+	backTo     int // the step of the last rollback
+	times      int // that the run went back there
 }
 
 // place is where a run is, as its checkpoints keep it.

@@ -75,6 +75,9 @@ func (s *session) recover(t *trouble, step int, end data.Position) error {
 	}
 }
 
+// mostRollbacks to one checkpoint are enough to see that other data do not help.
+const mostRollbacks = 3
+
 // rollback goes back to the newest checkpoint, and on with the data that has not
 // been seen yet.
 func (s *session) rollback(end data.Position) error {
@@ -84,6 +87,12 @@ func (s *session) rollback(end data.Position) error {
 	}
 	if saved == nil {
 		return errors.New("there is no checkpoint to go back to yet: set checkpoint.every lower")
+	}
+	if s.backTo != saved.Step {
+		s.backTo, s.times = saved.Step, 0
+	}
+	if s.times++; s.times > mostRollbacks {
+		return fmt.Errorf("the run went back to step %d %d times and went wrong each time: set optimizer.lr lower", saved.Step, mostRollbacks)
 	}
 	if err := saved.State(&s.place); err != nil {
 		return err
