@@ -20,7 +20,7 @@
 //		fmt.Print(t.Text)
 //	}
 //
-// "tiny" in place of the name needs no download: it is built in, 3.6 MB large,
+// "tiny" in place of the name needs no download: it is built in, 2.3 MB large,
 // and shows how everything works. What it says is nonsense.
 //
 // # Concepts

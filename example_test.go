@@ -55,14 +55,14 @@ func ExampleOpen_offline() {
 	defer m.Close()
 	p := lapidary.Defaults()
 	p.Temperature, p.MaxTokens = 0, 12
-	for t, err := range m.Generate(ctx, "She has 3 apples and buys 2 more. She has", p) {
+	for t, err := range m.Generate(ctx, "What are the signs and symptoms of", p) {
 		if err != nil {
 			log.Fatal(err)
 		}
 		fmt.Print(t.Text)
 	}
 	// Output:
-	// 20 more apples than the apples
+	// Metaphyseal dysplasia? The Human Phenotype Ontology
 }
 
 func ExampleModel_Score() {
@@ -150,7 +150,7 @@ func ExampleModel_NewSession() {
 	}
 	fmt.Println(m.Detokenize(text))
 	// Output:
-	// 0 of 8 tokens were known already
-	// 11 of 12 tokens were known already
-	// The president of the United States, 1999, has
+	// 0 of 10 tokens were known already
+	// 13 of 14 tokens were known already
+	// The president of the United States, making sure that the fun
 }

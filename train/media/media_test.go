@@ -30,7 +30,7 @@ func tiny(t *testing.T) string {
 	folder := filepath.Join(t.TempDir(), "tiny")
 	err := scratch.Make(recipe.FromScratch{
 		Family: "gemma4_unified", Layers: 2, Width: 16, Heads: 2, KVHeads: 2, HeadSize: 8, FeedForward: 16, Window: 64, Pattern: 2, Context: 256,
-		Vocab: recipe.Vocab{Train: 360}, Pictures: &recipe.Pictures{Patch: 4, Pooling: 1, Places: 8}, Sounds: &recipe.Sounds{Samples: 160},
+		Vocab: recipe.Vocab{Train: 360}, Pictures: &recipe.Pictures{Patch: 4, Pooling: 1, Places: 16}, Sounds: &recipe.Sounds{Samples: 160},
 	}, texts, 1, folder)
 	if err != nil {
 		t.Fatal(err)
