@@ -58,8 +58,10 @@ func (s *session) open(ctx context.Context) error {
 	if choice.Reason != "" {
 		s.options.Say(choice.Reason)
 	}
-	b := s.base
-	if b.engine, err = graph.New(graph.Options{Backend: choice.Config, Half: s.recipe.Precision == recipe.BFloat16}); err != nil {
+	b, devices := s.base, s.recipe.Devices.Layout.Count()
+	if b.engine, err = graph.New(graph.Options{
+		Backend: choice.WithDevices(devices).Config, Half: s.recipe.Precision == recipe.BFloat16, Spread: devices > 1,
+	}); err != nil {
 		return err
 	}
 	s.options.Say("training on " + b.engine.Device())
@@ -162,11 +164,11 @@ func (s *session) build(ctx context.Context) error {
 		return err
 	}
 	all := optimizer.Parameters(s.recipe.Optimizer, names, dims)
-	s.machine, err = newMachine(s.base.engine, o, s.recipe.Optimizer.Clip, s.recipe.Remat == recipe.RematLayer, weights, all)
-	if err == nil && s.base.adapter != nil {
-		s.machine.follow(s.base.model, s.base.bound, s.base.adapter)
+	s.machine = &machine{engine: s.base.engine, optimizer: o, clip: s.recipe.Optimizer.Clip, remat: s.recipe.Remat == recipe.RematLayer}
+	if s.machine.mesh, err = newMesh(s.base.engine.Backend(), s.recipe.Devices.Layout); err != nil {
+		return err
 	}
-	return err
+	return s.machine.begin(weights, all)
 }
 
 // trainable are the adapter's weights, or all that a batch of the data goes

@@ -1,0 +1,172 @@
+package train
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
+
+	"lapidary/checkpoint"
+	"lapidary/engine/graph"
+	"lapidary/engine/graph/plugin"
+	"lapidary/gemma"
+	"lapidary/train/optimizer"
+	"lapidary/train/recipe"
+)
+
+// virtual is the CPU as so many devices.
+func virtual(t *testing.T, devices int) *graph.Engine {
+	t.Helper()
+	choice, err := plugin.Best("cpu")
+	if err != nil || choice.Plugin == nil {
+		t.Skip("several devices need XLA's CPU plugin:", choice.Reason, err)
+	}
+	e, err := graph.New(graph.Options{Backend: choice.WithDevices(devices).Config, Spread: devices > 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close() })
+	return e
+}
+
+// spread is a machine that trains all weights of the golden model on a layout.
+func spread(t *testing.T, l recipe.Layout) (*machine, subject) {
+	t.Helper()
+	c, err := checkpoint.Open(gemma3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	e := virtual(t, l.Count())
+	model, err := gemma.Load(c, e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := subject{engine: e, model: model}
+	r, err := nextToken{}.trace(t.Context(), s, walkBatch(0, 4, 16, model.Config().Vocab), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, dims := make([]string, len(r.Weights)), make([][]int, len(r.Weights))
+	for i, w := range r.Weights {
+		rows, cols := w.Dims()
+		names[i], dims[i] = w.Name(), []int{rows, cols}
+	}
+	o, err := optimizer.New(adamW)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &machine{engine: e, optimizer: o, clip: 1}
+	t.Cleanup(m.close)
+	if m.mesh, err = newMesh(e.Backend(), l); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.begin(r.Weights, optimizer.Parameters(adamW, names, dims)); err != nil {
+		t.Fatal(err)
+	}
+	return m, s
+}
+
+// walked are the losses and norms of steps of two passes of four lines each.
+func walked(t *testing.T, m *machine, s subject, steps int) (losses, norms []float64) {
+	t.Helper()
+	for step := range steps {
+		var micros []micro
+		for k := range 2 {
+			b := walkBatch(2*step+k, 4, 16, s.model.Config().Vocab)
+			r, err := nextToken{}.trace(t.Context(), s, b, 1/(2*nextToken{}.counts(b)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			micros = append(micros, r)
+		}
+		got, err := m.step(micros, step+1, 3e-3, func(float64) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		losses, norms = append(losses, got.loss), append(norms, got.norm)
+	}
+	return losses, norms
+}
+
+// TestLayouts: 20 steps, each of two passes and clipped, end where one device's
+// do, however data and weights lie.
+func TestLayouts(t *testing.T) {
+	const steps = 20
+	m, s := spread(t, recipe.Layout{Data: 1, FSDP: 1, Model: 1})
+	want, wantNorms := walked(t, m, s, steps)
+	if want[steps-1] >= want[0] {
+		t.Fatalf("one device learns nothing: %v", want)
+	}
+	for _, l := range []recipe.Layout{{Data: 4, FSDP: 1, Model: 1}, {Data: 2, FSDP: 1, Model: 2}, {Data: 1, FSDP: 4, Model: 1}, {Data: 4, FSDP: 1, Model: 2}, {Data: 2, FSDP: 2, Model: 2}} {
+		name, _ := l.MarshalText()
+		t.Run(string(name), func(t *testing.T) {
+			m, s := spread(t, l)
+			got, norms := walked(t, m, s, steps)
+			var worst float64
+			for i := range want {
+				off := math.Abs(got[i] - want[i])
+				if worst = max(worst, off); !(off <= 1e-5) || !(math.Abs(norms[i]-wantNorms[i]) <= 1e-4*wantNorms[i]) {
+					t.Fatalf("step %d: a loss of %v, a gradient of length %v; one device has %v and %v", i, got[i], norms[i], want[i], wantNorms[i])
+				}
+			}
+			t.Logf("the losses of %d steps are off by %.1e at most", steps, worst)
+			m.check(t, l)
+		})
+	}
+}
+
+// check looks at where the weights lie after steps.
+func (m *machine) check(t *testing.T, l recipe.Layout) {
+	t.Helper()
+	part, whole := 0, 0
+	for _, w := range m.weights {
+		for _, b := range append(w.slots, w.value) {
+			s := b.(*shards)
+			shape, err := s.parts[len(s.parts)-1].Shape()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := s.spec.ShardShape(s.shape); !shape.Equal(want) {
+				t.Fatalf("%s: a part is %s, want %s", w.Name, shape, want)
+			}
+			part, whole = part+shape.Size(), whole+s.shape.Size()
+		}
+	}
+	if share := float64(part) / float64(whole); share > 1.1/float64(l.FSDP*l.Model) {
+		t.Errorf("a device holds %.2f of the weights and the optimiser's state", share)
+	}
+}
+
+// TestShards: what is spread is read back as it was, whatever is split.
+func TestShards(t *testing.T) {
+	e := virtual(t, 8)
+	m, err := newMesh(e.Backend(), recipe.Layout{Data: 2, FSDP: 2, Model: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dims := []int{8, 4, 3}
+	values := make([]float32, size(dims))
+	for i := range values {
+		values[i] = float32(i)
+	}
+	for _, split := range [][][]string{nil, {{dataAxis, fsdpAxis}}, {{modelAxis}, {fsdpAxis}}, {nil, {dataAxis, modelAxis}}, {{fsdpAxis, modelAxis, dataAxis}}} {
+		b, err := m.put(values, shapes.Make(dtypes.Float32, dims...), m.spec(dims, split...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := read(b, dims)
+		if err != nil || !slices.Equal(got, values) {
+			t.Errorf("%v: %v, %v", split, got, err)
+		}
+		release(b)
+	}
+	if s := m.spec([]int{6}, []string{dataAxis, fsdpAxis}); !s.IsReplicated() {
+		t.Errorf("6 rows are split among 4 devices: %v", s)
+	}
+	if _, err := newMesh(e.Backend(), recipe.Layout{Data: 16, FSDP: 1, Model: 1}); err == nil {
+		t.Error("16 devices of 8")
+	}
+}
