@@ -26,6 +26,7 @@ import (
 // base is the model that a run begins with, on the engine that trains it.
 type base struct {
 	engine     *graph.Engine
+	mesh       *mesh // nil for one device
 	checkpoint *checkpoint.Checkpoint
 	tokenizer  *tokenizer.Tokenizer
 	template   *chat.Template // nil for none
@@ -64,7 +65,10 @@ func (s *session) open(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	s.options.Say("training on " + b.engine.Device())
+	if b.mesh, err = newMesh(b.engine.Backend(), s.recipe.Devices.Layout); err != nil {
+		return err
+	}
+	s.options.Say(trainingOn(b.engine, devices))
 	path, err := s.path(ctx)
 	if err != nil {
 		return err
@@ -92,6 +96,13 @@ func (s *session) open(ctx context.Context) error {
 	}
 	s.subject = subject{b.engine, b.model, b.bound, s.recipe.LossChunk}
 	return nil
+}
+
+func trainingOn(e *graph.Engine, devices int) string {
+	if devices > 1 {
+		return fmt.Sprintf("training on %d devices such as %s", devices, e.Device())
+	}
+	return "training on " + e.Device()
 }
 
 // path is where the model lies on this machine.
@@ -164,9 +175,8 @@ func (s *session) build(ctx context.Context) error {
 		return err
 	}
 	all := optimizer.Parameters(s.recipe.Optimizer, names, dims)
-	s.machine = &machine{engine: s.base.engine, optimizer: o, clip: s.recipe.Optimizer.Clip, remat: s.recipe.Remat == recipe.RematLayer}
-	if s.machine.mesh, err = newMesh(s.base.engine.Backend(), s.recipe.Devices.Layout); err != nil {
-		return err
+	s.machine = &machine{
+		engine: s.base.engine, optimizer: o, clip: s.recipe.Optimizer.Clip, remat: s.recipe.Remat == recipe.RematLayer, mesh: s.base.mesh,
 	}
 	return s.machine.begin(weights, all)
 }

@@ -1,8 +1,13 @@
 package train
 
 import (
+	"encoding/json"
+	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/gomlx/compute/dtypes"
@@ -100,9 +105,12 @@ func TestLayouts(t *testing.T) {
 	if want[steps-1] >= want[0] {
 		t.Fatalf("one device learns nothing: %v", want)
 	}
-	for _, l := range []recipe.Layout{{Data: 4, FSDP: 1, Model: 1}, {Data: 2, FSDP: 1, Model: 2}, {Data: 1, FSDP: 4, Model: 1}, {Data: 4, FSDP: 1, Model: 2}, {Data: 2, FSDP: 2, Model: 2}} {
-		name, _ := l.MarshalText()
-		t.Run(string(name), func(t *testing.T) {
+	for _, name := range []string{"data=4", "data=2,model=2", "fsdp=4", "data=4,model=2"} {
+		t.Run(name, func(t *testing.T) {
+			var l recipe.Layout
+			if err := l.UnmarshalText([]byte(name)); err != nil {
+				t.Fatal(err)
+			}
 			m, s := spread(t, l)
 			got, norms := walked(t, m, s, steps)
 			var worst float64
@@ -163,10 +171,74 @@ func TestShards(t *testing.T) {
 		}
 		release(b)
 	}
-	if s := m.spec([]int{6}, []string{dataAxis, fsdpAxis}); !s.IsReplicated() {
-		t.Errorf("6 rows are split among 4 devices: %v", s)
+	if s := m.spec([]int{5}, []string{dataAxis, fsdpAxis}); !s.IsReplicated() {
+		t.Errorf("5 rows are split among 4 devices: %v", s)
 	}
 	if _, err := newMesh(e.Backend(), recipe.Layout{Data: 16, FSDP: 1, Model: 1}); err == nil {
 		t.Error("16 devices of 8")
 	}
+}
+
+// TestSpreadRun: a run that is spread over devices, and goes on over others from
+// what it kept, learns what a run on one device does.
+func TestSpreadRun(t *testing.T) {
+	virtual(t, 8) // or there is nothing to test
+	folder := t.TempDir()
+	var text strings.Builder
+	for i := range 400 {
+		fmt.Fprintf(&text, "The sum of %d and %d is %d. ", i, 3*i%7, i+3*i%7)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "sums.txt"), []byte(text.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	run := func(out, devices string, steps int, resume bool) []float64 {
+		out = filepath.Join(folder, out)
+		r, err := recipe.Parse("r.yaml", fmt.Appendf(nil, `
+model: {from_scratch: {layers: 1, width: 32, heads: 4, kv_heads: 2, head_size: 8, vocab: {train: 300}}}
+data: [{path: %q}]
+batch: {sequences: 8, micro: 4, length: 32}
+schedule: {kind: constant, warmup: 0}
+steps: %d
+engine: cpu
+devices: %q
+out: %q
+`, filepath.Join(folder, "sums.txt"), steps, devices, out))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Run(t.Context(), r, Options{Resume: resume}); err != nil {
+			t.Fatal(err)
+		}
+		return lossesOf(t, out)
+	}
+	want := run("one", "data=1", 6, false)
+	run("many", "data=2,fsdp=2,model=2", 3, false)
+	got := run("many", "fsdp=4", 6, true)
+	if len(got) != 6 || len(want) != 6 {
+		t.Fatalf("losses of %d and %d steps", len(got), len(want))
+	}
+	for i := range want {
+		if !(math.Abs(got[i]-want[i]) <= 1e-5) {
+			t.Errorf("step %d: a loss of %v, one device has %v", i+1, got[i], want[i])
+		}
+	}
+}
+
+// lossesOf reads them from a run's folder.
+func lossesOf(t *testing.T, out string) (losses []float64) {
+	t.Helper()
+	lines, err := os.ReadFile(filepath.Join(out, "metrics.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(lines)) {
+		var m struct{ Loss *float64 }
+		if err := json.Unmarshal([]byte(line), &m); err != nil {
+			t.Fatal(err)
+		}
+		if m.Loss != nil {
+			losses = append(losses, *m.Loss)
+		}
+	}
+	return losses
 }

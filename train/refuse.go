@@ -12,8 +12,6 @@ import (
 func refuse(r *recipe.Recipe) error {
 	o, adapted := r.Objective.Kind, r.Adapter.Kind != recipe.NoAdapter
 	switch {
-	case r.Devices.Layout.Count() > 1:
-		return fmt.Errorf("devices.layout: %d devices, and a run uses one; leave it out", r.Devices.Layout.Count())
 	case adapted && r.Adapter.Quantised:
 		return errors.New("adapter.quantised: frozen weights lie on the device in the run's precision, not as the file stores them; leave it out, precision: bfloat16 takes half of float32's room")
 	case o == recipe.TokenClassify:
