@@ -178,7 +178,13 @@ func (s *session) build(ctx context.Context) error {
 	s.machine = &machine{
 		engine: s.base.engine, optimizer: o, clip: s.recipe.Optimizer.Clip, remat: s.recipe.Remat == recipe.RematLayer, mesh: s.base.mesh,
 	}
-	return s.machine.begin(weights, all)
+	if err := s.machine.begin(weights, all); err != nil {
+		return err
+	}
+	if s.base.adapter != nil {
+		s.machine.follow(s.base.model, s.base.bound, s.base.adapter)
+	}
+	return nil
 }
 
 // trainable are the adapter's weights, or all that a batch of the data goes
