@@ -26,6 +26,7 @@ import (
 // base is the model that a run begins with, on the engine that trains it.
 type base struct {
 	engine     *graph.Engine
+	mesh       *mesh // nil for one device
 	checkpoint *checkpoint.Checkpoint
 	tokenizer  *tokenizer.Tokenizer
 	template   *chat.Template // nil for none
@@ -58,11 +59,16 @@ func (s *session) open(ctx context.Context) error {
 	if choice.Reason != "" {
 		s.options.Say(choice.Reason)
 	}
-	b := s.base
-	if b.engine, err = graph.New(graph.Options{Backend: choice.Config, Half: s.recipe.Precision == recipe.BFloat16}); err != nil {
+	b, devices := s.base, s.recipe.Devices.Layout.Count()
+	if b.engine, err = graph.New(graph.Options{
+		Backend: choice.WithDevices(devices).Config, Half: s.recipe.Precision == recipe.BFloat16, Spread: devices > 1,
+	}); err != nil {
 		return err
 	}
-	s.options.Say("training on " + b.engine.Device())
+	if b.mesh, err = newMesh(b.engine.Backend(), s.recipe.Devices.Layout); err != nil {
+		return err
+	}
+	s.options.Say(trainingOn(b.engine, devices))
 	path, err := s.path(ctx)
 	if err != nil {
 		return err
@@ -90,6 +96,13 @@ func (s *session) open(ctx context.Context) error {
 	}
 	s.subject = subject{b.engine, b.model, b.bound, s.recipe.LossChunk}
 	return nil
+}
+
+func trainingOn(e *graph.Engine, devices int) string {
+	if devices > 1 {
+		return fmt.Sprintf("training on %d devices such as %s", devices, e.Device())
+	}
+	return "training on " + e.Device()
 }
 
 // path is where the model lies on this machine.
@@ -162,11 +175,16 @@ func (s *session) build(ctx context.Context) error {
 		return err
 	}
 	all := optimizer.Parameters(s.recipe.Optimizer, names, dims)
-	s.machine, err = newMachine(s.base.engine, o, s.recipe.Optimizer.Clip, s.recipe.Remat == recipe.RematLayer, weights, all)
-	if err == nil && s.base.adapter != nil {
+	s.machine = &machine{
+		engine: s.base.engine, optimizer: o, clip: s.recipe.Optimizer.Clip, remat: s.recipe.Remat == recipe.RematLayer, mesh: s.base.mesh,
+	}
+	if err := s.machine.begin(weights, all); err != nil {
+		return err
+	}
+	if s.base.adapter != nil {
 		s.machine.follow(s.base.model, s.base.bound, s.base.adapter)
 	}
-	return err
+	return nil
 }
 
 // trainable are the adapter's weights, or all that a batch of the data goes

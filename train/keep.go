@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/distributed"
 
 	"lapidary/adapter"
 	"lapidary/checkpoint"
@@ -116,7 +117,7 @@ func (m *machine) load(c *checkpoint.Checkpoint, names []string, slots bool) err
 	for _, t := range c.Tensors() {
 		stored[t.Name] = t
 	}
-	put := func(name string, dims []int, b *compute.Buffer) error {
+	put := func(name string, dims []int, spec *distributed.ShardingSpec, b *compute.Buffer) error {
 		t, ok := stored[checkpoint.CanonicalName(name)]
 		if !ok || t.Rows()*t.Cols() != size(dims) {
 			return fmt.Errorf("%s is missing or has another shape", name)
@@ -125,7 +126,7 @@ func (m *machine) load(c *checkpoint.Checkpoint, names []string, slots bool) err
 		if err := checkpoint.Dequantize(t.Type, values, t.Data); err != nil {
 			return err
 		}
-		fresh, err := m.upload(values, dims)
+		fresh, err := m.place(values, dims, spec)
 		if err != nil {
 			return err
 		}
@@ -135,13 +136,13 @@ func (m *machine) load(c *checkpoint.Checkpoint, names []string, slots bool) err
 	}
 	for i, t := range m.weights {
 		if !slots {
-			if err := put(names[i], t.Dims, &t.value); err != nil {
+			if err := put(names[i], t.Dims, m.matrix(t), &t.value); err != nil {
 				return err
 			}
 			continue
 		}
 		for j, slot := range t.shapes {
-			if err := put(names[i]+"."+slot.Name, slot.Dims, &t.slots[j]); err != nil {
+			if err := put(names[i]+"."+slot.Name, slot.Dims, m.slot(t, slot.Dims), &t.slots[j]); err != nil {
 				return err
 			}
 		}

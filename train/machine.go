@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/distributed"
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph" //nolint:revive,staticcheck // formulas of graph operations read like formulas
@@ -32,7 +33,20 @@ type machine struct {
 	weights  []*trained
 	of       map[*graph.Weight]*trained
 	inverses map[*graph.Weight]inverse // of DoRA
-	programs map[string]*Graph
+	programs map[string]*program
+	mesh     *mesh // nil for one device
+}
+
+// program is a compiled graph; outs say how its results lie on a mesh.
+type program struct {
+	graph *Graph
+	outs  []result
+}
+
+// result is how one lies.
+type result struct {
+	shape shapes.Shape
+	spec  *distributed.ShardingSpec
 }
 
 // trained is a weight in training: its master and the optimiser's state.
@@ -46,27 +60,34 @@ type trained struct {
 
 // newMachine puts the weights that are trained on the device.
 func newMachine(e *graph.Engine, o optimizer.Optimizer, clip float64, remat bool, weights []*graph.Weight, parameters []optimizer.Parameter) (*machine, error) {
-	m := &machine{engine: e, optimizer: o, clip: clip, remat: remat, of: map[*graph.Weight]*trained{}, inverses: map[*graph.Weight]inverse{}, programs: map[string]*Graph{}}
-	plugin.Donate(e.Backend(), func(name string) bool { return strings.HasPrefix(name, donated) })
+	m := &machine{engine: e, optimizer: o, clip: clip, remat: remat}
+	return m, m.begin(weights, parameters)
+}
+
+// begin puts the weights where they are trained, with an optimiser's state of
+// nothing.
+func (m *machine) begin(weights []*graph.Weight, parameters []optimizer.Parameter) error {
+	m.of, m.inverses, m.programs = map[*graph.Weight]*trained{}, map[*graph.Weight]inverse{}, map[string]*program{}
+	plugin.Donate(m.engine.Backend(), func(name string) bool { return strings.HasPrefix(name, donated) })
 	for i, w := range weights {
 		values, err := w.Values()
 		if err != nil {
-			return nil, err
+			return err
 		}
-		t := &trained{Parameter: parameters[i], weight: w, shapes: o.Slots(parameters[i])}
-		if t.value, err = m.upload(values, parameters[i].Dims); err != nil {
-			return nil, err
+		t := &trained{Parameter: parameters[i], weight: w, shapes: m.optimizer.Slots(parameters[i])}
+		m.weights, m.of[w] = append(m.weights, t), t
+		if t.value, err = m.place(values, t.Dims, m.matrix(t)); err != nil {
+			return err
 		}
 		for _, s := range t.shapes {
-			b, err := m.upload(make([]float32, size(s.Dims)), s.Dims)
+			b, err := m.place(make([]float32, size(s.Dims)), s.Dims, m.slot(t, s.Dims))
 			if err != nil {
-				return nil, err
+				return err
 			}
 			t.slots = append(t.slots, b)
 		}
-		m.weights, m.of[w] = append(m.weights, t), t
 	}
-	return m, nil
+	return nil
 }
 
 func size(dims []int) int {
@@ -77,8 +98,43 @@ func size(dims []int) int {
 	return n
 }
 
+// upload puts values on the device, or all of them on each.
 func (m *machine) upload(values []float32, dims []int) (compute.Buffer, error) {
-	return m.engine.Backend().BufferFromFlatData(0, values, shapes.Make(dtypes.Float32, dims...))
+	return m.place(values, dims, nil)
+}
+
+// place is upload to where a spec says, nil for everywhere.
+func (m *machine) place(values []float32, dims []int, spec *distributed.ShardingSpec) (compute.Buffer, error) {
+	shape := shapes.Make(dtypes.Float32, dims...)
+	if m.mesh == nil {
+		return m.engine.Backend().BufferFromFlatData(0, values, shape)
+	}
+	if spec == nil {
+		spec = m.mesh.whole(dims)
+	}
+	return m.mesh.put(values, shape, spec)
+}
+
+// matrix and slot are how a weight in training lies, and what is kept of it; nil
+// on one device.
+func (m *machine) matrix(t *trained) *distributed.ShardingSpec { return m.slot(t, t.Dims) }
+
+func (m *machine) slot(t *trained, dims []int) *distributed.ShardingSpec {
+	if m.mesh == nil {
+		return nil
+	}
+	return m.mesh.slot(t.Parameter, dims)
+}
+
+// parameter adds one to a graph that lies as a spec says, nil for everywhere.
+func (m *machine) parameter(g *Graph, name string, shape shapes.Shape, spec *distributed.ShardingSpec) *Node {
+	if m.mesh == nil {
+		return Parameter(g, name, shape)
+	}
+	if spec == nil {
+		spec = m.mesh.whole(shape.Dimensions)
+	}
+	return ShardedParameter(g, name, shape, spec)
 }
 
 // close gives the device's memory back.
@@ -86,13 +142,19 @@ func (m *machine) close() {
 	for _, t := range m.weights {
 		release(append(t.slots, t.value)...)
 	}
-	for _, g := range m.programs {
-		g.Finalize()
+	for _, p := range m.programs {
+		p.graph.Finalize()
+	}
+	if m.mesh != nil {
+		m.mesh.close()
 	}
 }
 
 func release(buffers ...compute.Buffer) {
 	for _, b := range buffers {
+		if b == nil {
+			continue // of a machine that was not finished
+		}
 		_ = b.Finalize() // the device takes back what it can
 	}
 }
@@ -132,7 +194,7 @@ func (m *machine) evaluate(micros []micro) (float64, error) {
 	for _, r := range micros {
 		outs, err := m.run("value", r, func(p *parameters) []*Node {
 			return []*Node{p.lower(r, false)[0]}
-		}, nil)
+		}, nil, m.specs(false))
 		if err != nil {
 			return 0, err
 		}
@@ -164,7 +226,7 @@ func (m *machine) gradients(micros []micro) (sums []compute.Buffer, total float6
 				by[j] = d
 			}
 			return append([]*Node{outs[0]}, by...)
-		}, sums)
+		}, sums, m.specs(true))
 		if err != nil {
 			return nil, 0, err
 		}
@@ -181,7 +243,14 @@ func (m *machine) gradients(micros []micro) (sums []compute.Buffer, total float6
 // update is the optimiser's step with gradients that it consumes. It changes
 // nothing where they are not finite.
 func (m *machine) update(sums []compute.Buffer, step int, rate float64) (norm float64, err error) {
-	p, err := m.program("update", func(g *Graph) []*Node { return m.lowerUpdate(g) })
+	specs := []*distributed.ShardingSpec{nil}
+	for _, t := range m.weights {
+		specs = append(specs, m.matrix(t))
+		for _, s := range t.shapes {
+			specs = append(specs, m.slot(t, s.Dims))
+		}
+	}
+	p, err := m.program("update", func(g *Graph) []*Node { return m.lowerUpdate(g) }, specs)
 	if err != nil {
 		return 0, err
 	}
@@ -196,9 +265,9 @@ func (m *machine) update(sums []compute.Buffer, step int, rate float64) (norm fl
 	}
 	donate := slices.Repeat([]bool{true}, len(in))
 	donate[0] = false
-	outs, err := p.Executable().Execute(in, donate, 0)
+	outs, err := m.execute(p, in, donate)
 	if err != nil {
-		return 0, deviceError(err)
+		return 0, err
 	}
 	if norm, err = number(outs[0]); err != nil {
 		return 0, err
@@ -218,13 +287,13 @@ func (m *machine) update(sums []compute.Buffer, step int, rate float64) (norm fl
 // lowerUpdate clips and updates; where the norm is not finite, everything stays
 // as it was.
 func (m *machine) lowerUpdate(g *Graph) []*Node {
-	counts := Parameter(g, "counts", shapes.Make(dtypes.Float32, 2))
+	counts := m.parameter(g, "counts", shapes.Make(dtypes.Float32, 2), nil)
 	at := func(i int) *Node { return Reshape(SliceAxis(counts, 0, AxisRange(i, i+1))) }
 	var grads, values []*Node
 	var slots [][]*Node
 	for i, t := range m.weights {
 		named := func(what string, dims []int) *Node {
-			return Parameter(g, donated+what+strconv.Itoa(i), shapes.Make(dtypes.Float32, dims...))
+			return m.parameter(g, donated+what+strconv.Itoa(i), shapes.Make(dtypes.Float32, dims...), m.slot(t, dims))
 		}
 		grads, values = append(grads, named("gradient", t.Dims)), append(values, named("value", t.Dims))
 		var own []*Node
@@ -274,25 +343,21 @@ func (p *parameters) lower(r micro, remat bool) []*Node {
 	return r.Lower(p.g, weights, p.data, remat)
 }
 
+// specs are how a graph's results lie that begin with a number; after it come the
+// gradients.
+func (m *machine) specs(gradients bool) []*distributed.ShardingSpec {
+	all := []*distributed.ShardingSpec{nil}
+	if gradients {
+		for _, t := range m.weights {
+			all = append(all, m.matrix(t))
+		}
+	}
+	return all
+}
+
 // run builds, at its first use, and runs a graph of a recording.
-func (m *machine) run(kind string, r micro, build func(p *parameters) []*Node, extra []compute.Buffer) ([]compute.Buffer, error) {
-	g, err := m.program(kind+" "+r.Key, func(g *Graph) []*Node {
-		p := &parameters{machine: m, g: g, frozen: map[*graph.Weight]*Node{}}
-		for i, t := range m.weights {
-			p.masters = append(p.masters, Parameter(g, "value"+strconv.Itoa(i), shapes.Make(dtypes.Float32, t.Dims...)))
-		}
-		for i := range extra {
-			p.extra = append(p.extra, Parameter(g, donated+"sum"+strconv.Itoa(i), shapes.Make(dtypes.Float32, m.weights[i].Dims...)))
-		}
-		for i, w := range m.frozen(r) {
-			rows, cols := w.Dims()
-			p.frozen[w] = Parameter(g, "frozen"+strconv.Itoa(i), shapes.Make(m.engine.Type(), rows, cols))
-		}
-		for i, s := range r.DataShapes() {
-			p.data = append(p.data, Parameter(g, "data"+strconv.Itoa(i), s))
-		}
-		return build(p)
-	})
+func (m *machine) run(kind string, r micro, build func(p *parameters) []*Node, extra []compute.Buffer, outs []*distributed.ShardingSpec) ([]compute.Buffer, error) {
+	p, err := m.program(kind+" "+r.Key, func(g *Graph) []*Node { return build(m.parameters(g, r, len(extra) > 0)) }, outs)
 	if err != nil {
 		return nil, err
 	}
@@ -303,20 +368,75 @@ func (m *machine) run(kind string, r micro, build func(p *parameters) []*Node, e
 	donate := make([]bool, len(in), len(in)+len(extra))
 	in, donate = append(in, extra...), append(donate, slices.Repeat([]bool{true}, len(extra))...)
 	for _, w := range m.frozen(r) {
-		b, err := w.OnDevice()
+		b, err := m.onDevice(w)
 		if err != nil {
 			return nil, deviceError(err)
 		}
 		in = append(in, b)
 	}
-	data, done, err := r.Place()
+	data, done, err := m.data(r)
 	if err != nil {
 		return nil, deviceError(err)
 	}
 	defer done()
 	in = append(in, data...)
 	donate = append(donate, make([]bool, len(in)-len(donate))...)
-	outs, err := g.Executable().Execute(in, donate, 0)
+	return m.execute(p, in, donate)
+}
+
+// parameters of a recording's graph, with sums that its gradients are added to.
+func (m *machine) parameters(g *Graph, r micro, sums bool) *parameters {
+	p := &parameters{machine: m, g: g, frozen: map[*graph.Weight]*Node{}}
+	for i, t := range m.weights {
+		p.masters = append(p.masters, m.parameter(g, "value"+strconv.Itoa(i), shapes.Make(dtypes.Float32, t.Dims...), m.matrix(t)))
+	}
+	if sums {
+		for i, t := range m.weights {
+			p.extra = append(p.extra, m.parameter(g, donated+"sum"+strconv.Itoa(i), shapes.Make(dtypes.Float32, t.Dims...), m.matrix(t)))
+		}
+	}
+	for i, w := range m.frozen(r) {
+		rows, cols := w.Dims()
+		var spec *distributed.ShardingSpec
+		if m.mesh != nil {
+			spec = m.mesh.matrix(w.Name(), []int{rows, cols})
+		}
+		p.frozen[w] = m.parameter(g, "frozen"+strconv.Itoa(i), shapes.Make(m.engine.Type(), rows, cols), spec)
+	}
+	if m.mesh == nil {
+		for i, s := range r.DataShapes() {
+			p.data = append(p.data, Parameter(g, "data"+strconv.Itoa(i), s))
+		}
+		return p
+	}
+	for i, d := range r.Data() {
+		p.data = append(p.data, m.parameter(g, "data"+strconv.Itoa(i), d.Shape, m.mesh.datum(d)))
+	}
+	return p
+}
+
+// onDevice is a weight that is not trained.
+func (m *machine) onDevice(w *graph.Weight) (compute.Buffer, error) {
+	if m.mesh == nil {
+		return w.OnDevice()
+	}
+	return m.mesh.weight(w, m.engine.Type())
+}
+
+// data is a recording's; done gives back what is not kept.
+func (m *machine) data(r micro) (buffers []compute.Buffer, done func(), err error) {
+	if m.mesh == nil {
+		return r.Place()
+	}
+	return m.mesh.place(r)
+}
+
+func (m *machine) execute(p *program, in []compute.Buffer, donate []bool) (outs []compute.Buffer, err error) {
+	if m.mesh == nil {
+		outs, err = p.graph.Executable().Execute(in, donate, 0)
+	} else {
+		outs, err = m.mesh.execute(p, in, donate)
+	}
 	return outs, deviceError(err)
 }
 
@@ -327,20 +447,40 @@ func (m *machine) frozen(r micro) []*graph.Weight {
 	})
 }
 
-func (m *machine) program(key string, build func(g *Graph) []*Node) (*Graph, error) {
-	if g, ok := m.programs[key]; ok {
-		return g, nil
+// program makes or finds a graph whose results lie as specs say, nil for
+// everywhere.
+func (m *machine) program(key string, build func(g *Graph) []*Node, specs []*distributed.ShardingSpec) (*program, error) {
+	if p, ok := m.programs[key]; ok {
+		return p, nil
 	}
-	g := NewGraph(m.engine.Backend(), "train"+strconv.Itoa(len(m.programs)))
+	p := &program{graph: NewGraph(m.engine.Backend(), "train"+strconv.Itoa(len(m.programs)))}
 	if err := exceptions.TryCatch[error](func() {
-		if err := g.Compile(build(g)...); err != nil {
+		if err := m.compile(p, build, specs); err != nil {
 			panic(err) //nolint:forbidigo // as the rest of a graph's construction does; caught around it
 		}
 	}); err != nil {
 		return nil, deviceError(err)
 	}
-	m.programs[key] = g
-	return g, nil
+	m.programs[key] = p
+	return p, nil
+}
+
+func (m *machine) compile(p *program, build func(g *Graph) []*Node, specs []*distributed.ShardingSpec) error {
+	if m.mesh == nil {
+		return p.graph.Compile(build(p.graph)...)
+	}
+	if err := p.graph.SetAutoSharding(m.mesh.devices); err != nil {
+		return err
+	}
+	outs := build(p.graph)
+	all := make([]*distributed.ShardingSpec, len(outs))
+	for i, o := range outs {
+		if all[i] = specs[i]; all[i] == nil {
+			all[i] = m.mesh.whole(o.Shape().Dimensions)
+		}
+		p.outs = append(p.outs, result{o.Shape(), all[i]})
+	}
+	return p.graph.CompileWithSharding(outs, all)
 }
 
 // number is a result of one element.

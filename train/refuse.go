@@ -11,9 +11,10 @@ import (
 // refuse says in a line what of a recipe cannot be done, before anything starts.
 func refuse(r *recipe.Recipe) error {
 	o, adapted := r.Objective.Kind, r.Adapter.Kind != recipe.NoAdapter
+	l := r.Devices.Layout
 	switch {
-	case r.Devices.Layout.Count() > 1:
-		return fmt.Errorf("devices.layout: %d devices, and a run uses one; leave it out", r.Devices.Layout.Count())
+	case l.Model > 1 && l.Data*l.FSDP > 1 && o != recipe.NextToken:
+		return fmt.Errorf("devices.layout: model beside data or fsdp is for next_token; %s learns over model alone, or over data and fsdp", o)
 	case adapted && r.Adapter.Quantised:
 		return errors.New("adapter.quantised: frozen weights lie on the device in the run's precision, not as the file stores them; leave it out, precision: bfloat16 takes half of float32's room")
 	case o == recipe.TokenClassify:

@@ -15,7 +15,10 @@ func TestRefused(t *testing.T) {
 		change func(r *recipe.Recipe)
 		want   string
 	}{
-		{func(r *recipe.Recipe) { r.Devices.Layout = recipe.Layout{Data: 2, FSDP: 1, Model: 2} }, "4 devices"},
+		{func(r *recipe.Recipe) { r.Engine, r.Devices.Layout = "go", recipe.Layout{Data: 2, FSDP: 1, Model: 2} }, "takes 4 devices"},
+		{func(r *recipe.Recipe) {
+			r.Objective.Kind, r.Devices.Layout = recipe.Classify, recipe.Layout{Data: 2, FSDP: 1, Model: 2}
+		}, "model alone"},
 		{func(r *recipe.Recipe) { r.Adapter.Kind, r.Adapter.Quantised = recipe.LoRA, true }, "adapter.quantised"},
 		{func(r *recipe.Recipe) { r.Objective.Kind = recipe.TokenClassify }, "one label for its text"},
 		{func(r *recipe.Recipe) { r.Objective.Kind = recipe.GRPO }, "not built"},

@@ -159,7 +159,7 @@ func (s *session) keep(context.Context) error {
 		return err
 	}
 	c := s.recipe.Checkpoint
-	o := journal.Options{Keep: c.Keep, Best: c.Best, Max: c.Mode == recipe.Max, Free: []string{"steps", "epochs", "checkpoint", "eval", "out"}}
+	o := journal.Options{Keep: c.Keep, Best: c.Best, Max: c.Mode == recipe.Max, Free: []string{"steps", "epochs", "checkpoint", "eval", "out", "devices"}}
 	if o.Best == "none" {
 		o.Best = ""
 	}

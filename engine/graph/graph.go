@@ -10,6 +10,7 @@ import (
 
 	"lapidary/checkpoint"
 	"lapidary/engine"
+	"lapidary/engine/graph/plugin"
 )
 
 // Options say how an engine computes.
@@ -19,6 +20,9 @@ type Options struct {
 	Backend string
 	// Half computes in bfloat16 with float32 sums.
 	Half bool
+	// Spread says that graphs are partitioned among devices. An operation that is
+	// the device's own, such as cuDNN's attention, cannot be, and is not used.
+	Spread bool
 }
 
 // Engine runs and differentiates passes as graphs.
@@ -38,7 +42,7 @@ func New(o Options) (*Engine, error) {
 	if o.Backend == "" {
 		o.Backend = "go"
 	}
-	backend, err := compute.NewWithConfig(o.Backend)
+	backend, err := plugin.Open(o.Backend)
 	if err != nil {
 		return nil, fmt.Errorf("graph engine: backend %s: %w", o.Backend, err)
 	}
@@ -46,7 +50,9 @@ func New(o Options) (*Engine, error) {
 	if o.Half {
 		e.dtype = dtypes.BFloat16
 	}
-	e.findFused()
+	if !o.Spread {
+		e.findFused()
+	}
 	return e, nil
 }
 

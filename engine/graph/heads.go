@@ -23,6 +23,14 @@ func (e *Engine) table(k tableKey) (compute.Buffer, error) {
 	if b, ok := e.tables[k]; ok {
 		return b, nil
 	}
+	b, err := e.upload(k.values(), float, k.size, 2*k.turns)
+	if err == nil {
+		e.tables[k] = b
+	}
+	return b, err
+}
+
+func (k tableKey) values() []float32 {
 	values := make([]float32, k.size*2*k.turns)
 	parts := 2 * k.turns
 	if k.rope.Turn > 0 {
@@ -35,11 +43,7 @@ func (e *Engine) table(k tableKey) (compute.Buffer, error) {
 			values[place*2*k.turns+i], values[place*2*k.turns+k.turns+i] = float32(cos), float32(sin)
 		}
 	}
-	b, err := e.upload(values, float, k.size, 2*k.turns)
-	if err == nil {
-		e.tables[k] = b
-	}
-	return b, err
+	return values
 }
 
 // Heads norms and rotates each head of x.

@@ -224,6 +224,30 @@ func (r *Recording) Place() (buffers []compute.Buffer, release func(), err error
 	return buffers, release, nil
 }
 
+// Datum is a part of a recording's data, for whoever places it.
+type Datum struct {
+	Flat  any // []float32 or []int32
+	Shape shapes.Shape
+	Table any // where it is a table for every recording: what it is known by
+}
+
+// Data are what DataShapes describes.
+func (r *Recording) Data() []Datum {
+	all := make([]Datum, len(r.data))
+	for i, d := range r.data {
+		all[i] = Datum{Shape: shapes.Make(d.dtype(), d.dims...)}
+		switch {
+		case d.table != nil:
+			all[i].Flat, all[i].Table = d.table.values(), *d.table
+		case d.ints != nil:
+			all[i].Flat = d.ints
+		default:
+			all[i].Flat = d.floats
+		}
+	}
+	return all
+}
+
 // OnDevice is a weight that is not trained, in the type of activations.
 func (w *Weight) OnDevice() (compute.Buffer, error) {
 	w.engine.mutex.Lock()

@@ -45,6 +45,16 @@ func (w *Weight) onDevice() (compute.Buffer, error) {
 	return w.buffer, err
 }
 
+// Flat are the elements in the type of activations, for whoever places them:
+// []float32 or []bfloat16.BFloat16.
+func (w *Weight) Flat() (any, error) {
+	values, err := w.Values()
+	if err != nil || w.engine.dtype != half {
+		return values, err
+	}
+	return toHalf(values), nil
+}
+
 // upload makes a buffer of one of the types that an engine computes in.
 func (e *Engine) upload(values []float32, as dtype, dims ...int) (compute.Buffer, error) {
 	if as == half {

@@ -140,7 +140,7 @@ func (c Choice) Open() (compute.Backend, error) {
 			return nil, err
 		}
 	}
-	b, err := compute.NewWithConfig(c.Config)
+	b, err := Open(c.Config)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", c.Config, firstLine(err))
 	}

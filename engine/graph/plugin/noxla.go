@@ -2,4 +2,12 @@
 
 package plugin
 
+import (
+	"errors"
+
+	"github.com/gomlx/compute"
+)
+
 const canLoad = false
+
+func openVirtual(string, int) (compute.Backend, error) { return nil, errors.New(cannotLoad()) }

@@ -4,7 +4,9 @@ package plugin
 
 import (
 	"github.com/go-logr/logr"
+	"github.com/gomlx/compute"
 	"github.com/gomlx/go-xla/compute/xla"
+	"github.com/gomlx/go-xla/pjrt"
 	"k8s.io/klog/v2"
 )
 
@@ -17,4 +19,9 @@ const canLoad = true
 func init() {
 	xla.EnableAutoInstall(false)
 	klog.SetLogger(logr.Discard())
+}
+
+// openVirtual opens XLA's CPU plugin with so many devices.
+func openVirtual(config string, devices int) (compute.Backend, error) {
+	return xla.NewWithOptions(config, pjrt.NamedValuesMap{"cpu_device_count": int64(devices)})
 }
