@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"lapidary/checkpoint"
-	"lapidary/engine/graph"
 	"lapidary/gemma"
 	"lapidary/train/data"
 	"lapidary/train/recipe"
@@ -160,7 +158,7 @@ func TestPrecisionAndRemat(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var losses, lengths []float64
 			for _, half := range []bool{false, true} {
-				s := openedAs(t, c.path, half)
+				s, _ := openedAs(t, c.path, half)
 				goal := c.goal(s)
 				r, err := goal.trace(t.Context(), s, c.b, 1/goal.counts(c.b))
 				if err != nil {
@@ -190,24 +188,4 @@ func TestPrecisionAndRemat(t *testing.T) {
 			}
 		})
 	}
-}
-
-// openedAs is opened, in bfloat16 or not.
-func openedAs(t *testing.T, path string, half bool) subject {
-	t.Helper()
-	e, err := graph.New(graph.Options{Backend: "go", Half: half})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { e.Close() })
-	c, err := checkpoint.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	m, err := gemma.Load(c, e)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return subject{engine: e, model: m}
 }

@@ -21,7 +21,13 @@ const gemma3 = "../gemma/testdata/goldens/gemma3_text"
 // opened is a model on the pure-Go backend.
 func opened(t *testing.T, path string) (subject, *checkpoint.Checkpoint) {
 	t.Helper()
-	e, err := graph.New(graph.Options{Backend: "go"})
+	return openedAs(t, path, false)
+}
+
+// openedAs is opened, in bfloat16 or not.
+func openedAs(t *testing.T, path string, half bool) (subject, *checkpoint.Checkpoint) {
+	t.Helper()
+	e, err := graph.New(graph.Options{Backend: "go", Half: half})
 	if err != nil {
 		t.Fatal(err)
 	}

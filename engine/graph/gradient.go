@@ -2,11 +2,9 @@ package graph
 
 import (
 	"fmt"
-	"strconv"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/gomlx/core/graph"
-	"github.com/gomlx/gomlx/support/exceptions"
 )
 
 // Gradients runs a recording with one result, a number → it and its derivatives
@@ -15,14 +13,9 @@ func (r *Recording) Gradients() (value float32, by [][]float32, err error) {
 	e := r.engine
 	e.mutex.Lock()
 	defer e.mutex.Unlock()
-	key := "∇" + r.Key
-	p, ok := e.programs[key]
-	if !ok {
-		p = &program{graph: graph.NewGraph(e.backend, "gradients"+strconv.Itoa(len(e.programs)))}
-		if err := exceptions.TryCatch[error](func() { p.differentiate(e, r) }); err != nil {
-			return 0, nil, fmt.Errorf("graph engine: compile: %w", err)
-		}
-		e.programs[key] = p
+	p, err := e.program("∇"+r.Key, func(p *program) { p.differentiate(e, r) })
+	if err != nil {
+		return 0, nil, err
 	}
 	outs, err := e.run(p, r)
 	if err != nil {

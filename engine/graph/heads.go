@@ -130,7 +130,7 @@ func (p *Pass) places(r engine.Rope, rows []int) []int {
 		s := p.layout.span[row]
 		in := row - p.layout.first[s]
 		switch grid := p.spans[s].Grid; {
-		case r.Axis == engine.Position || grid == nil && r.Axis == engine.Position:
+		case r.Axis == engine.Position:
 			places[i] = p.position(row)
 		case grid == nil:
 		case r.Axis == engine.Column:
@@ -146,7 +146,6 @@ func (p *Pass) places(r engine.Rope, rows []int) []int {
 // rotate turns element i of a part of x's heads [R, heads, C] with the element
 // half the part further.
 func rotate(x *node, r engine.Rope, table, places *node) *node {
-	rows := x.Shape().Dim(0)
 	angles := ExpandAxes(rowsOf(table, places), 1) // [R, 1, 2·turns]
 	cos, sin := SliceAxis(angles, -1, AxisRange(0, r.Turn)), SliceAxis(angles, -1, AxisRange(r.Turn, 2*r.Turn))
 	part := func(from, n int) *node { return SliceAxis(x, -1, AxisRange(from, from+n)) }
@@ -163,6 +162,5 @@ func rotate(x *node, r engine.Rope, table, places *node) *node {
 	add(r.From+r.Turn, r.From+half)
 	parts = append(parts, Add(Mul(b, cos), Mul(a, sin)))
 	add(r.From+half+r.Turn, x.Shape().Dim(2))
-	_ = rows
 	return Concatenate(parts, -1)
 }

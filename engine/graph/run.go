@@ -20,7 +20,7 @@ func (e *Engine) execute(r *Recording) ([]compute.Buffer, error) {
 	if len(r.outs) == 0 {
 		return nil, nil
 	}
-	p, err := e.program(r)
+	p, err := e.program(r.Key, func(p *program) { p.build(e, r) })
 	if err != nil {
 		return nil, err
 	}
@@ -41,16 +41,16 @@ func (e *Engine) run(p *program, r *Recording) ([]compute.Buffer, error) {
 	return outs, nil
 }
 
-// program is the recording's, compiled at its first use.
-func (e *Engine) program(r *Recording) (*program, error) {
-	if p, ok := e.programs[r.Key]; ok {
+// program is the one of that key, built at its first use. The engine is locked.
+func (e *Engine) program(key string, build func(p *program)) (*program, error) {
+	if p, ok := e.programs[key]; ok {
 		return p, nil
 	}
 	p := &program{graph: graph.NewGraph(e.backend, "pass"+strconv.Itoa(len(e.programs)))}
-	if err := exceptions.TryCatch[error](func() { p.build(e, r) }); err != nil {
+	if err := exceptions.TryCatch[error](func() { build(p) }); err != nil {
 		return nil, fmt.Errorf("graph engine: compile: %w", err)
 	}
-	e.programs[r.Key] = p
+	e.programs[key] = p
 	return p, nil
 }
 
